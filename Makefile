@@ -1,0 +1,52 @@
+# Everything runs in a virtual environment of its own, which the first target that needs it creates.
+# Where the package index serves CUDA builds of torch, point PIP_EXTRA_INDEX_URL at one with CPU builds.
+VENV    ?= .venv
+PYTHON  ?= python3
+# Of the benchmarks: one thread gives steady times.
+THREADS ?= 1
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint bench bench-smoke clean
+
+help:  ## show this list
+	@printf 'usage: make TARGET [VENV=%s] [PYTHON=%s]\n\n' '$(VENV)' '$(PYTHON)'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# torch first and alone: the pin decides its build before anything else can ask for another.
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("dnn2graph needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=...")'
+	@echo 'Installing dnn2graph and its tools into $(VENV) (a few minutes: torch is large)'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq -c constraints.txt torch
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)  ## from a trained network to its graph, measures and files
+	@$(BIN)/python examples/demo.py
+
+test: $(INSTALLED)  ## run the tests and the examples in docstrings
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED)  ## check style (ruff) and types (mypy)
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench bench-smoke: export OMP_NUM_THREADS := $(THREADS)
+bench bench-smoke: export OPENBLAS_NUM_THREADS := $(THREADS)
+bench bench-smoke: export NUMBA_NUM_THREADS := $(THREADS)
+
+bench: $(INSTALLED)  ## run all benchmarks
+	@$(BIN)/python -m benchmarks
+
+bench-smoke: $(INSTALLED)  ## run the benchmarks in small, about a minute
+	@$(BIN)/python -m benchmarks --smoke
+
+clean:  ## remove caches, build products and out/ (the environment stays)
+	@rm -rf build dist *.egg-info out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find dnn2graph tests examples benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
