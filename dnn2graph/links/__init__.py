@@ -1,0 +1,180 @@
+"""Links: one linear map between nodes, with its weight and its geometry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..nodes import Nodes
+from ..weights import Expression, Weights
+from .axis import Axis, Sliding
+from .convolution import BLOCK_EDGES, Convolution, RowBlock
+from .listed import Listed
+from .sums import PARTS, as_numpy, part_of
+
+if TYPE_CHECKING:
+    from ..graph import Layer
+
+__all__ = ["KINDS", "PARTS", "Axis", "Convolution", "EdgeBlock", "Links", "Listed", "Sliding"]
+
+KINDS = ("weight", "unit", "pool", "gate", "recurrent")
+
+
+class EdgeBlock(NamedTuple):
+    """Some edges of the graph: arrays of equal length."""
+
+    sources: np.ndarray  # node ids, int64
+    targets: np.ndarray  # node ids, int64
+    weights: np.ndarray  # signed, in the weights' own precision
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """One linear map between nodes of the graph.
+
+    Attributes
+    ----------
+    kind : {"weight", "unit", "pool", "gate", "recurrent"}
+        "weight" is learned; "unit" a fixed elementwise connection (residual sum, identity, constant factor); "pool" a
+        pooling window (a maximum is not linear: each position of its window nominally weighs ``1 / window size``);
+        "gate" an operand of a product or of another function of several neurons; "recurrent" leads to an earlier layer.
+    source_nodes, target_nodes : Nodes
+        The node of each element of the map's input and output.
+    map : Convolution or Listed
+        The geometry.
+    weight : Expression
+        The kernel, of shape ``map.kernel_shape``.
+    sources : tuple of Layer
+        The layers that the links leave.
+    target : Layer
+        The layer that they enter.
+    """
+
+    kind: str
+    source_nodes: Nodes
+    target_nodes: Nodes
+    map: Convolution | Listed
+    weight: Expression
+    weights: Weights = field(default_factory=dict, repr=False)
+    dtype: torch.dtype = torch.float32
+    sources: tuple[Layer, ...] = ()
+    target: Layer | None = None
+
+    def with_weights(self, weights: Weights, dtype: torch.dtype) -> Links:
+        """Bind the links to other parameters."""
+        return replace(self, weights=weights, dtype=dtype)
+
+    def kernel(self) -> Tensor:
+        """Evaluate the weight expression: shape ``map.kernel_shape``, in the graph's precision."""
+        kernel = self.weight.evaluate(self.weights).detach()
+        return kernel.to(self.dtype).expand(self.map.kernel_shape)
+
+    @property
+    def is_irregular(self) -> bool:
+        """Whether an element of the input is no node, or a node stands in several elements.
+
+        Then edges cannot be counted or summed by geometry alone: two taps may join the same pair of nodes, and they
+        are one edge whose weight is their sum.
+        """
+        return self.source_nodes.has_gaps or self.source_nodes.has_repeats or self.target_nodes.has_repeats
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Apply the linear map ``L``: (batch, *map.in_shape) to (batch, *map.out_shape)."""
+        return self.map.apply(x, self.kernel().to(x.dtype))
+
+    def transpose(self, y: Tensor) -> Tensor:
+        """Apply the adjoint ``Lᵀ``: (batch, *map.out_shape) to (batch, *map.in_shape)."""
+        ones = y.new_zeros(len(y), *self.map.in_shape)
+        with torch.enable_grad():
+            return torch.func.vjp(self.apply, ones)[1](y)[0]  # type: ignore[no-any-return]
+
+    @property
+    def nnz(self) -> int:
+        """Number of edges: pairs of nodes joined by a weight that is not zero."""
+        if self.is_irregular:
+            return sum(len(block.weights) for block in self.blocks())
+        kernel, counts = as_numpy(self.kernel()), self.map.multiplicities()
+        if counts.size == 1:
+            return int(np.count_nonzero(kernel)) * int(counts.flat[0])
+        per_tap = np.count_nonzero(kernel, axis=(0, 1))
+        return int((per_tap * counts[0, 0]).sum())
+
+    def sums(self, part: str = "signed") -> tuple[np.ndarray, np.ndarray]:
+        """In-strength of each output element and out-strength of each input element, ``L(1)`` and ``Lᵀ(1)``.
+
+        Float64 arrays of shapes ``map.out_shape`` and ``map.in_shape``; ``part`` as in ``PARTS``.
+        """
+        return self.map.sums(self.kernel(), part)
+
+    def add_strengths(self, into: np.ndarray, out_of: np.ndarray, part: str) -> None:
+        """Add the links' share to the in- and out-strengths of all nodes, float64 arrays (nodes,)."""
+        if self.is_irregular:
+            for block in self.blocks():
+                weights = part_of(block.weights.astype(np.float64), part)
+                np.add.at(into, block.targets, weights)
+                np.add.at(out_of, block.sources, weights)
+            return
+        per_output, per_input = self.sums(part)
+        self.target_nodes.add_to(into, per_output)
+        self.source_nodes.add_to(out_of, per_input)
+
+    def blocks(self, block_edges: int = BLOCK_EDGES) -> Iterator[EdgeBlock]:
+        """List the edges in blocks of about ``block_edges``; exact zeros are no edges."""
+        sources, targets = self.source_nodes.flat, self.target_nodes
+        repeated = self._repeated_elements()
+        merged: list[EdgeBlock] = []
+        for block in self.map.rows(as_numpy(self.kernel()), block_edges):
+            rows = np.arange(block.first, block.first + block.counts.size)
+            row = np.repeat(rows, block.counts.reshape(-1))
+            source, target = sources[row], block.targets.reshape(-1)
+            target = target + targets.start if targets.is_range else targets.flat[target]
+            weight = block.weights.reshape(-1)
+            keep = weight != 0
+            if self.source_nodes.has_gaps:
+                keep &= source >= 0
+            if repeated is not None:
+                again = repeated[row] & keep
+                merged.append(EdgeBlock(source[again], target[again], weight[again]))
+                keep &= ~again
+            if not keep.all():
+                source, target, weight = source[keep], target[keep], weight[keep]
+            yield EdgeBlock(source, target, weight)
+        if merged:
+            yield _merge([np.concatenate(parts) for parts in zip(*merged, strict=True)])
+
+    def coo(self) -> EdgeBlock:
+        """List all edges at once; sorted by nothing in particular, no pair twice."""
+        blocks = list(self.blocks()) or [_no_edges(self.dtype)]
+        return EdgeBlock(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+
+    def _repeated_elements(self) -> np.ndarray | None:
+        """Mark the input elements whose node stands in several; None if there are none."""
+        if self.target_nodes.has_repeats:
+            return np.ones(self.source_nodes.size, bool)
+        if not self.source_nodes.has_repeats:
+            return None
+        _, place, count = np.unique(self.source_nodes.flat, return_inverse=True, return_counts=True)
+        return np.asarray(count[place] > 1)
+
+
+def _merge(parts: list[np.ndarray]) -> EdgeBlock:
+    """Sum the weights of edges between the same two nodes."""
+    source, target, weight = parts
+    order = np.lexsort((target, source))
+    source, target, weight = source[order], target[order], weight[order]
+    if not len(weight):
+        return EdgeBlock(source, target, weight)
+    first = np.flatnonzero(np.r_[True, (np.diff(source) != 0) | (np.diff(target) != 0)])
+    total = np.add.reduceat(weight, first)
+    keep = total != 0
+    return EdgeBlock(source[first][keep], target[first][keep], total[keep])
+
+
+def _no_edges(dtype: torch.dtype) -> EdgeBlock:
+    nothing = np.zeros(0, np.int64)
+    return EdgeBlock(nothing, nothing, as_numpy(torch.zeros(0, dtype=dtype)))

@@ -1,0 +1,137 @@
+"""One axis of a linear map: which input position meets which output position, through which tap of the kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Sliding(NamedTuple):
+    """The geometry of a convolution's axis, where torch's own kernels can run it."""
+
+    stride: int
+    dilation: int
+    padding: int  # before the first position
+    transposed: bool = False
+
+
+class PaddedTable(NamedTuple):
+    """For each input position its taps and outputs, in increasing order of output, padded to equal length."""
+
+    tap: np.ndarray  # (inputs, most)
+    target: np.ndarray  # (inputs, most)
+    present: np.ndarray  # (inputs, most) bool
+    counts: np.ndarray  # (inputs,)
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """All triples (input position, tap, output position) of one axis.
+
+    Padding, stride, dilation, transposition, pooling windows and ceil mode are nothing but different lists of
+    triples: whatever falls outside is simply not in the list.
+
+    Parameters
+    ----------
+    inputs, outputs, taps : int
+        How many positions there are on either side, and how many entries the kernel has along this axis.
+    source, tap, target : int64 arrays (triples,)
+    sliding : Sliding, optional
+        The regular geometry behind the triples, if there is one.
+    """
+
+    inputs: int
+    outputs: int
+    taps: int
+    source: np.ndarray
+    tap: np.ndarray
+    target: np.ndarray
+    sliding: Sliding | None = None
+
+    @classmethod
+    def identity(cls, length: int) -> Axis:
+        """Join each position to itself through a single tap."""
+        return cls.convolution(length, length, 1, stride=1, dilation=1, padding=0)
+
+    @classmethod
+    def convolution(cls, inputs: int, outputs: int, taps: int, *, stride: int, dilation: int, padding: int) -> Axis:
+        """Slide a kernel: output ``y`` meets input ``y * stride - padding + tap * dilation``."""
+        target, tap = _grid(outputs, taps)
+        source = target * stride - padding + tap * dilation
+        return cls._inside(inputs, outputs, taps, source, tap, target, Sliding(stride, dilation, padding))
+
+    @classmethod
+    def transposed(cls, inputs: int, outputs: int, taps: int, *, stride: int, dilation: int, padding: int) -> Axis:
+        """Slide a kernel backwards: input ``x`` meets output ``x * stride - padding + tap * dilation``."""
+        source, tap = _grid(inputs, taps)
+        target = source * stride - padding + tap * dilation
+        return cls._inside(inputs, outputs, taps, source, tap, target, Sliding(stride, dilation, padding, True))
+
+    @classmethod
+    def windows(cls, inputs: int, windows: list[np.ndarray], sizes: list[int]) -> tuple[Axis, np.ndarray]:
+        """Pool windows of positions; a window of nominal size ``k`` weighs each of its positions ``1 / k``.
+
+        Returns the axis and the weights of its taps: one tap for each different size.
+        """
+        different, tap_of = np.unique(np.asarray(sizes, dtype=np.int64), return_inverse=True)
+        lengths = [len(window) for window in windows]
+        target = np.repeat(np.arange(len(windows)), lengths)
+        source = np.concatenate([np.zeros(0, np.int64), *windows])
+        tap = np.repeat(tap_of, lengths)
+        axis = cls._inside(inputs, len(windows), len(different), source, tap, target, None)
+        return axis, 1.0 / different
+
+    @classmethod
+    def _inside(
+        cls,
+        inputs: int,
+        outputs: int,
+        taps: int,
+        source: np.ndarray,
+        tap: np.ndarray,
+        target: np.ndarray,
+        sliding: Sliding | None,
+    ) -> Axis:
+        inside = (source >= 0) & (source < inputs) & (target >= 0) & (target < outputs)
+        return cls(inputs, outputs, taps, source[inside], tap[inside], target[inside], sliding)
+
+    @cached_property
+    def met_by_source(self) -> np.ndarray:
+        """How often each input meets each tap, float64 (inputs, taps)."""
+        return _count(self.source, self.tap, (self.inputs, self.taps))
+
+    @cached_property
+    def met_by_target(self) -> np.ndarray:
+        """How often each output meets each tap, float64 (outputs, taps)."""
+        return _count(self.target, self.tap, (self.outputs, self.taps))
+
+    @cached_property
+    def by_source(self) -> PaddedTable:
+        """The triples grouped by input position."""
+        order = np.lexsort((self.target, self.source))
+        source, tap, target = self.source[order], self.tap[order], self.target[order]
+        counts = np.bincount(source, minlength=self.inputs)
+        place = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts, counts)
+        shape = (self.inputs, int(counts.max(initial=0)))
+        taps, targets, present = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
+        taps[source, place], targets[source, place], present[source, place] = tap, target, True
+        return PaddedTable(taps, targets, present, counts)
+
+    @cached_property
+    def incidence(self) -> np.ndarray:
+        """The triples as a 0/1 array, float64 (outputs, taps, inputs)."""
+        table = np.zeros((self.outputs, self.taps, self.inputs))
+        np.add.at(table, (self.target, self.tap, self.source), 1.0)
+        return table
+
+
+def _grid(positions: int, taps: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.repeat(np.arange(positions), taps), np.tile(np.arange(taps), positions)
+
+
+def _count(position: np.ndarray, tap: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    counts = np.bincount(position * shape[1] + tap, minlength=shape[0] * shape[1])
+    return counts.reshape(shape).astype(np.float64)

@@ -1,0 +1,218 @@
+"""The linear map behind almost every link: a grouped convolution over any number of axes.
+
+A dense matrix is a convolution without axes; batch-norm one with a group per channel and one tap; average pooling
+one whose kernel is constant; a residual sum one whose kernel is 1. One class serves them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .axis import Axis
+from .sums import kernel_sums
+
+BLOCK_EDGES = 1 << 18  # edges unrolled at a time: large enough for numpy, small enough for the cache
+
+
+class RowBlock(NamedTuple):
+    """Consecutive rows of the unrolled map, ``groups`` of equal structure: input element to output elements."""
+
+    first: int  # flat index of the first input element
+    counts: np.ndarray  # (groups, rows) edges of each row
+    targets: np.ndarray  # (groups, edges) flat index of the output element
+    weights: np.ndarray  # (groups, edges)
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """Apply a kernel ``(out, in / groups, *taps)`` to ``(copies, in, *positions)``.
+
+    Parameters
+    ----------
+    in_channels, out_channels, groups : int
+    axes : tuple of Axis
+        One for each positional axis; none for a dense matrix.
+    copies : int
+        How often the same map stands side by side (tokens of a sequence, elements of a sum).
+    """
+
+    in_channels: int
+    out_channels: int
+    axes: tuple[Axis, ...] = ()
+    groups: int = 1
+    copies: int = 1
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """(copies, in channels, *input positions)."""
+        return (self.copies, self.in_channels, *(axis.inputs for axis in self.axes))
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """(copies, out channels, *output positions)."""
+        return (self.copies, self.out_channels, *(axis.outputs for axis in self.axes))
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """(out channels, in channels / groups, *taps)."""
+        return (self.out_channels, self.in_channels // self.groups, *(axis.taps for axis in self.axes))
+
+    # ------------------------------------------------------------------ the operator
+
+    def apply(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """Map (batch, *in_shape) to (batch, *out_shape)."""
+        x = x.reshape(-1, *self.in_shape[1:])  # (batch * copies, in, *positions)
+        sliding = [axis.sliding for axis in self.axes]
+        if not self.axes:
+            y = self._apply_dense(x, kernel)
+        elif len(self.axes) <= 3 and all(s is not None and not s.transposed for s in sliding):
+            y = self._apply_convolution(x, kernel)
+        elif len(self.axes) <= 3 and all(s is not None and s.transposed for s in sliding):
+            y = self._apply_transposed(x, kernel)
+        else:
+            y = self._apply_tables(x, kernel)
+        return y.reshape(-1, *self.out_shape)
+
+    def _apply_dense(self, x: Tensor, kernel: Tensor) -> Tensor:
+        if self.groups == 1:
+            return x @ kernel.T
+        grouped = kernel.reshape(self.groups, -1, kernel.shape[1])  # (groups, out, in)
+        return torch.einsum("bgi,goi->bgo", x.reshape(len(x), self.groups, -1), grouped)
+
+    def _apply_convolution(self, x: Tensor, kernel: Tensor) -> Tensor:
+        padding: list[int] = []
+        for axis in reversed(self.axes):
+            assert axis.sliding is not None
+            reach = (axis.outputs - 1) * axis.sliding.stride + (axis.taps - 1) * axis.sliding.dilation + 1
+            padding += [axis.sliding.padding, reach - axis.sliding.padding - axis.inputs]  # negative crops
+        x = F.pad(x, padding) if any(padding) else x
+        return _CONVOLVE[len(self.axes)](
+            x, kernel, None, [a.sliding.stride for a in self.axes], 0, [a.sliding.dilation for a in self.axes], self.groups  # type: ignore[union-attr]
+        )
+
+    def _apply_transposed(self, x: Tensor, kernel: Tensor) -> Tensor:
+        grouped = kernel.reshape(self.groups, -1, *kernel.shape[1:]).transpose(1, 2)  # (groups, in, out, *taps)
+        stride = [a.sliding.stride for a in self.axes]  # type: ignore[union-attr]
+        dilation = [a.sliding.dilation for a in self.axes]  # type: ignore[union-attr]
+        y = _TRANSPOSE[len(self.axes)](x, grouped.flatten(0, 1), None, stride, 0, 0, self.groups, dilation)
+        padding: list[int] = []
+        for axis, length in zip(reversed(self.axes), reversed(y.shape), strict=False):
+            assert axis.sliding is not None
+            padding += [-axis.sliding.padding, axis.outputs + axis.sliding.padding - length]
+        return F.pad(y, padding) if any(padding) else y
+
+    def _apply_tables(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """Contract each axis with its table, then the taps and channels with the kernel."""
+        for place, axis in enumerate(self.axes):
+            table = torch.as_tensor(axis.incidence, dtype=x.dtype, device=x.device)  # (outputs, taps, inputs)
+            x = torch.tensordot(x, table, dims=([2], [2]))  # moves this axis to the end, as (outputs, taps)
+            del place
+        axes = len(self.axes)
+        order = [0, 1, *range(2, 2 + 2 * axes, 2), *range(3, 3 + 2 * axes, 2)]
+        x = x.permute(order).reshape(len(x), self.groups, self.in_channels // self.groups, -1, prod(self.kernel_shape[2:]))
+        grouped = kernel.reshape(self.groups, -1, x.shape[2], x.shape[4])  # (groups, out, in, taps)
+        return torch.einsum("bgipt,goit->bgop", x, grouped)
+
+    # ------------------------------------------------------------------ measures, in closed form
+
+    def sums(self, kernel: Tensor, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Sum the edges into each output element and out of each input element, without unrolling.
+
+        Returns float64 arrays ``L(1)`` (out_shape) and ``Lᵀ(1)`` (in_shape), where ``L`` has the given ``part`` of
+        each weight (see :func:`~dnn2graph.links.sums.kernel_sums`).
+        """
+        per_output, per_input = kernel_sums(kernel, self.groups, part)  # (out, *taps), (in, *taps)
+        for axis in self.axes:  # the first tap axis goes, the positions come at the end
+            per_output = np.tensordot(per_output, axis.met_by_target, axes=([1], [1]))
+            per_input = np.tensordot(per_input, axis.met_by_source, axes=([1], [1]))
+        return np.broadcast_to(per_output, self.out_shape), np.broadcast_to(per_input, self.in_shape)
+
+    def multiplicities(self) -> np.ndarray:
+        """How many edges carry each entry of the kernel; int64, broadcasts against it."""
+        counts = np.full((1, 1), self.copies, np.int64)
+        for axis in self.axes:
+            counts = counts[..., None] * np.bincount(axis.tap, minlength=axis.taps)
+        return counts
+
+    # ------------------------------------------------------------------ the list of edges
+
+    def row_counts(self) -> np.ndarray:
+        """Count the edges out of each input element, int64 (in_shape)."""
+        counts = np.full((), self.out_channels // self.groups, np.int64)
+        for axis in self.axes:
+            counts = counts[..., None] * axis.by_source.counts
+        return np.broadcast_to(counts, self.in_shape)
+
+    def rows(self, kernel: np.ndarray, block_edges: int = BLOCK_EDGES) -> Iterator[RowBlock]:
+        """Unroll, row by row (an input element and its edges), in blocks of about ``block_edges`` edges.
+
+        Every in-channel has the same structure. It is built once, as a template of output elements and kernel
+        entries; a channel's weights are then one ``take``.
+        """
+        groups, per_group = self.groups, self.in_channels // self.groups
+        taps = prod(kernel.shape[2:])
+        # (in, out of its group * taps): the kernel entries that an in-channel can meet
+        entries = np.ascontiguousarray(
+            kernel.reshape(groups, -1, per_group, taps).transpose(0, 2, 1, 3).reshape(self.in_channels, -1)
+        )
+        positions, out_positions = prod(self.in_shape[2:]), prod(self.out_shape[2:])
+        channels = np.arange(self.copies * self.in_channels)
+        copy, channel = channels // self.in_channels, channels % self.in_channels
+        out_per_group = self.out_channels // groups
+        offset = (copy * self.out_channels + channel // per_group * out_per_group) * out_positions
+        if not positions or not out_positions or not len(channels):
+            return
+        edges = int(self.row_counts().reshape(-1, positions)[0].sum())
+        leading = self.axes[0].inputs if self.axes else 1
+        step = leading if edges <= block_edges else max(1, leading * block_edges // edges)
+        for begin in range(0, leading, step):
+            counts, target, entry = self._template(begin, min(begin + step, leading))
+            first = begin * (positions // leading)
+            together = max(1, block_edges // max(1, len(target))) if step == leading else 1
+            for m in range(0, len(channels), together):
+                block = slice(m, m + together)
+                yield RowBlock(
+                    m * positions + first,
+                    np.broadcast_to(counts, (len(offset[block]), len(counts))),
+                    target + offset[block, None],
+                    np.take(entries[channel[block]], entry, axis=1, mode="clip"),
+                )
+
+    def _template(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Edges of one in-channel from positions ``begin:end`` of the first axis: counts, targets, kernel entries."""
+        out_per_group = self.out_channels // self.groups
+        axes = len(self.axes)
+        dims = 2 * axes + 1  # (position, …, out channel, choice, …)
+        target = np.arange(out_per_group).reshape(_along(axes, dims)) * prod(self.out_shape[2:])
+        entry = np.arange(out_per_group).reshape(_along(axes, dims)) * prod(self.kernel_shape[2:])
+        present = np.ones((1,) * dims, bool)
+        counts = np.full((), out_per_group, np.int64)
+        for place, axis in enumerate(self.axes):
+            table, part = axis.by_source, slice(begin, end) if place == 0 else slice(None)
+            counts = counts[..., None] * table.counts[part]
+            shape = [1] * dims
+            shape[place], shape[axes + 1 + place] = table.tap[part].shape
+            target = target + table.target[part].reshape(shape) * prod(self.out_shape[3 + place :])
+            entry = entry + table.tap[part].reshape(shape) * prod(self.kernel_shape[3 + place :])
+            present = present & table.present[part].reshape(shape)
+        present = np.broadcast_to(present, target.shape)
+        return counts.reshape(-1), target[present], entry[present]
+
+
+def _along(place: int, dims: int) -> list[int]:
+    shape = [1] * dims
+    shape[place] = -1
+    return shape
+
+
+_CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}

@@ -1,0 +1,69 @@
+"""The linear map that is a plain list of edges, for what has no regular structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .convolution import BLOCK_EDGES, RowBlock
+from .sums import part_of
+
+
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """Edges ``source[k] -> target[k]`` with weight ``kernel[k]``, no pair twice.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Number of elements on either side.
+    source, target : int64 arrays (edges,)
+        Sorted by source, then target.
+    """
+
+    inputs: int
+    outputs: int
+    source: np.ndarray
+    target: np.ndarray
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """(inputs,)."""
+        return (self.inputs,)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """(outputs,)."""
+        return (self.outputs,)
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """(edges,)."""
+        return self.source.shape
+
+    def apply(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """Map (batch, inputs) to (batch, outputs)."""
+        source, target = (torch.from_numpy(ends).to(x.device) for ends in (self.source, self.target))
+        return x.new_zeros(len(x), self.outputs).index_add(1, target, x[:, source] * kernel)
+
+    def sums(self, kernel: Tensor, part: str) -> tuple[np.ndarray, np.ndarray]:
+        """Sum the edges into each output and out of each input; see :meth:`.Convolution.sums`."""
+        weights = part_of(kernel.double().cpu().numpy(), part)
+        return np.bincount(self.target, weights, self.outputs), np.bincount(self.source, weights, self.inputs)
+
+    def multiplicities(self) -> np.ndarray:
+        """Every weight is carried by one edge."""
+        return np.ones(1, np.int64)
+
+    def row_counts(self) -> np.ndarray:
+        """Count the edges out of each input, int64 (inputs,)."""
+        return np.bincount(self.source, minlength=self.inputs)
+
+    def rows(self, kernel: np.ndarray, block_edges: int = BLOCK_EDGES) -> Iterator[RowBlock]:
+        """Yield the edges as one block; see :meth:`.Convolution.rows`."""
+        if len(kernel):
+            yield RowBlock(0, self.row_counts()[None], self.target[None], kernel[None])

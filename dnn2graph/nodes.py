@@ -1,0 +1,108 @@
+"""Nodes: which node of the graph each element of a tensor is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+NO_NODE = -1
+
+
+class Nodes:
+    """Node ids laid out as a tensor's elements.
+
+    An id of -1 marks an element that is no node: a zero that padding put there.
+
+    Parameters
+    ----------
+    ids : int64 array of any shape
+        Only kept where the ids are not simply ``start, start + 1, …``, the usual case, which costs no memory.
+    """
+
+    def __init__(self, ids: np.ndarray | range, shape: Sequence[int] | None = None) -> None:
+        natural = ids.shape if isinstance(ids, np.ndarray) else (len(ids),)
+        self.shape = tuple(int(n) for n in (natural if shape is None else shape))
+        if isinstance(ids, np.ndarray):
+            flat = ids.reshape(-1).astype(np.int64, copy=False)
+            first = int(flat[0]) if flat.size else 0
+            consecutive = first >= 0 and bool((flat == np.arange(first, first + flat.size)).all())
+            ids = range(first, first + flat.size) if consecutive else flat
+        self._ids = ids
+
+    @property
+    def size(self) -> int:
+        """How many elements there are, nodes or not."""
+        return prod(self.shape)
+
+    @property
+    def is_range(self) -> bool:
+        """Whether the ids are consecutive, in order."""
+        return isinstance(self._ids, range)
+
+    @property
+    def start(self) -> int:
+        """The first id of a range."""
+        assert isinstance(self._ids, range)
+        return self._ids.start
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The ids, shape ``self.shape``."""
+        return self.flat.reshape(self.shape)
+
+    @property
+    def flat(self) -> np.ndarray:
+        """The ids in row-major order."""
+        return np.arange(self._ids.start, self._ids.stop) if isinstance(self._ids, range) else self._ids
+
+    @cached_property
+    def has_gaps(self) -> bool:
+        """Whether some element is no node."""
+        return not self.is_range and bool((self._ids < 0).any())  # type: ignore[operator]
+
+    @cached_property
+    def has_repeats(self) -> bool:
+        """Whether some node stands in several elements."""
+        if self.is_range:
+            return False
+        present = self.flat[self.flat >= 0]
+        return bool(present.size) and int(np.bincount(present - present.min()).max()) > 1
+
+    def reshape(self, *shape: int) -> Nodes:
+        """Give the same ids another shape."""
+        return Nodes(self._ids, shape)
+
+    def renumbered(self, table: np.ndarray) -> Nodes:
+        """Replace each id ``i`` by ``table[i]``; elements that are no node stay so."""
+        if self.is_range:
+            start, stop = self._ids.start, self._ids.stop  # type: ignore[union-attr]
+            return Nodes(table[start:stop], self.shape)
+        return Nodes(np.where(self._ids >= 0, table[self._ids], NO_NODE), self.shape)  # type: ignore[operator, call-overload]
+
+    def gather(self, values: Tensor) -> Tensor:
+        """Read ``values`` (batch, nodes + 1), whose last column is zero, as (batch, *shape)."""
+        if isinstance(self._ids, range):
+            picked = values[:, self._ids.start : self._ids.stop]
+        else:
+            picked = values[:, torch.from_numpy(self._ids).to(values.device)]  # -1 reads the last column
+        return picked.reshape(len(values), *self.shape)
+
+    def add_to(self, totals: np.ndarray, amounts: np.ndarray) -> None:
+        """Add ``amounts`` (shape) to ``totals`` (nodes,), each at its node."""
+        if isinstance(self._ids, range):
+            totals[self._ids.start : self._ids.stop] += amounts.reshape(-1)
+        else:
+            present = self._ids >= 0
+            ids, amounts = self._ids[present], amounts.reshape(-1)[present]
+            if ids.size:
+                first = ids.min()
+                sums = np.bincount(ids - first, amounts)
+                totals[first : first + len(sums)] += sums
+
+    def __repr__(self) -> str:
+        return f"Nodes({self._ids!r}, shape={self.shape})"

@@ -1,0 +1,206 @@
+"""Weight expressions: how a link's weight is computed from named parameters.
+
+A graph never holds copies of weights. It holds *expressions* such as ``W.t()`` or "kernel times folded
+batch-norm scale", which are evaluated against a mapping from parameter name to tensor. The same graph therefore
+serves every snapshot of a training run and every member of a population.
+
+The functions of layers (an activation, a product of two operands, a maximum over a window) are expressions too;
+their operands stand in them as :class:`Value`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_iter, tree_map
+
+from .errors import WeightsError
+
+Weights = Mapping[str, Tensor]
+
+
+class Expression:
+    """A recipe for one tensor."""
+
+    def evaluate(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
+        """Compute the tensor from named parameters, and from operand values where the expression has any."""
+        raise NotImplementedError
+
+    def parameters(self) -> Iterator[str]:
+        """Yield the names of the parameters that the expression reads."""
+        return iter(())
+
+
+@dataclass(frozen=True)
+class Parameter(Expression):
+    """A parameter or buffer of the model, by its name."""
+
+    name: str
+
+    def evaluate(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
+        try:
+            return weights[self.name].detach()
+        except KeyError:
+            raise WeightsError(
+                f"the graph needs the parameter {self.name!r}, which is not among the given weights: "
+                "pass a state dict of the same architecture"
+            ) from None
+
+    def parameters(self) -> Iterator[str]:
+        yield self.name
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Expression):
+    """A tensor that no parameter changes: a pooling weight, a number in the model's code."""
+
+    value: Tensor
+
+    def evaluate(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Value(Expression):
+    """The value of a layer function's operand at a given place."""
+
+    operand: int = 0
+
+    def evaluate(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
+        return values[self.operand]
+
+
+@dataclass(frozen=True, eq=False)
+class Call(Expression):
+    """A function of expressions and plain values; ``select`` picks one of several results."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    select: int | None = None
+
+    def evaluate(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
+        args, kwargs = tree_map(
+            lambda part: part.evaluate(weights, values) if isinstance(part, Expression) else part,
+            (self.args, dict(self.kwargs)),
+        )
+        result = self.function(*args, **kwargs)
+        return result if self.select is None else result[self.select]
+
+    def parameters(self) -> Iterator[str]:
+        for part in tree_iter((self.args, dict(self.kwargs))):
+            if isinstance(part, Expression):
+                yield from part.parameters()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Operators of torch do not pickle; their names do."""
+        state = dict(self.__dict__)
+        if isinstance(self.function, torch._ops.OpOverload):
+            state["function"] = str(self.function)
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(state["function"], str):
+            namespace, name, overload = state["function"].split(".")
+            state["function"] = getattr(getattr(getattr(torch.ops, namespace), name), overload)
+        self.__dict__.update(state)
+
+
+def scale_kernel(kernel: Tensor, scale: Tensor) -> Tensor:
+    """Multiply a kernel (out, in, *taps) by one number per output channel."""
+    return kernel * scale.reshape(-1, *[1] * (kernel.dim() - 1))
+
+
+def normalisation_scale(weight: Tensor | None, variance: Tensor, epsilon: float) -> Tensor:
+    """Return what batch-norm in eval mode multiplies each channel by."""
+    inverse = torch.rsqrt(variance + epsilon)
+    return inverse if weight is None else weight * inverse
+
+
+def normalisation_shift(bias: Tensor | None, mean: Tensor, scale: Tensor) -> Tensor:
+    """Return what batch-norm in eval mode adds to each channel."""
+    return -mean * scale if bias is None else bias - mean * scale
+
+
+def affine(scale: Tensor, bias: Tensor, shift: Tensor | None = None) -> Tensor:
+    """Push a bias through a scale and add the shift behind it."""
+    return scale * bias if shift is None else scale * bias + shift
+
+
+def take(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
+    """Select places along one axis."""
+    return tensor.index_select(axis, index.to(tensor.device))
+
+
+def pick(kernel: Tensor, outs: Tensor, ins: Tensor) -> Tensor:
+    """Pick kernel entries by out- and in-channel: (1, number picked, taps)."""
+    return kernel.reshape(*kernel.shape[:2], -1)[outs.to(kernel.device), ins.to(kernel.device)][None]
+
+
+def mean_over_nodes(bias: Tensor, entries: Sequence[int], nodes: Sequence[int], count: int) -> Tensor:
+    """Average bias entries over the nodes that they belong to: (count,)."""
+    index = torch.tensor(nodes, device=bias.device)
+    total = bias.new_zeros(count).index_add(0, index, bias.reshape(-1)[list(entries)])
+    return total / torch.bincount(index, minlength=count).clamp(min=1)
+
+
+AGGREGATES = ("sum", "mean", "l1", "l2", "maxabs")
+UNSIGNED_AGGREGATES = ("l1", "l2", "maxabs")
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """Bring the taps that join the same pair of channels down to one weight.
+
+    A kernel ``(out, in, *taps)`` becomes ``(out, segments)``: entries of the same segment are summed, averaged, …
+
+    Parameters
+    ----------
+    method : {"sum", "mean", "l1", "l2", "maxabs"}
+        ``l1`` is the sum of absolute values, ``l2`` the root of the sum of squares, ``maxabs`` the largest
+        absolute value.
+    segments : tuple of int, optional
+        For each in-channel its segment; -1 leaves the in-channel out. Default: each is its own.
+    """
+
+    method: str
+    segments: tuple[int, ...] | None = None
+
+    def __call__(self, kernel: Tensor) -> Tensor:
+        taps = kernel.reshape(*kernel.shape[:2], -1)  # (out, in, taps)
+        if self.segments is None:
+            return _reduce(taps, self.method)
+        segment = torch.tensor(self.segments, device=kernel.device)
+        taps, segment = taps[:, segment >= 0], segment[segment >= 0]
+        count = int(segment.max()) + 1
+        per_segment = len(segment) // count
+        if bool((segment == torch.arange(count, device=segment.device).repeat_interleave(per_segment)).all()):
+            return _reduce(taps.reshape(len(taps), count, -1), self.method)  # a flattened feature map
+        return _reduce_segments(taps, segment, count, self.method)
+
+
+def _reduce(taps: Tensor, method: str) -> Tensor:
+    """Reduce the last axis."""
+    if taps.shape[-1] == 1 and method in ("sum", "mean"):
+        return taps[..., 0]
+    if method in ("sum", "mean"):
+        return getattr(taps, method)(-1)
+    if method == "maxabs":
+        return taps.abs().amax(-1)
+    return torch.linalg.vector_norm(taps, ord=1 if method == "l1" else 2, dim=-1)
+
+
+def _reduce_segments(taps: Tensor, segment: Tensor, count: int, method: str) -> Tensor:
+    """Reduce over the last axis and over the in-channels that share a segment."""
+    empty = taps.new_zeros(len(taps), count)
+    if method == "maxabs":
+        return empty.scatter_reduce(1, segment.expand(len(taps), -1), taps.abs().amax(-1), "amax")
+    amounts = {"l1": taps.abs(), "l2": taps.square()}.get(method, taps).sum(-1)
+    total = empty.index_add(1, segment, amounts)
+    if method == "mean":
+        return total / (torch.bincount(segment, minlength=count) * taps.shape[-1])
+    return total.sqrt() if method == "l2" else total
