@@ -1,0 +1,185 @@
+"""Tracing: a module and an example input become a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import Dnn2graphError, InputError, ModelError, UnsupportedOperation
+from ..graph import GRANULARITIES, Layer, NeuralGraph, assemble
+from ..weights import AGGREGATES
+from .channels import channel_classes
+from .inputs import as_arguments, input_tensors, one_sample
+from .registry import rule
+from .simplify import Draft, finish, simplify
+from .watch import Options, Watch
+
+__all__ = ["from_torch", "rule", "traced"]
+
+
+def from_torch(
+    model: nn.Module,
+    example_input: Any,
+    granularity: str = "channel",
+    aggregate: str = "sum",
+    shared: str = "fold",
+    simplify: bool = True,
+    fold_norm: bool = True,
+    *,
+    example_kwargs: Mapping[str, Any] | None = None,
+    batch_axis: int | None = 0,
+) -> NeuralGraph:
+    """Trace a model into the graph that computes it, by watching one forward pass.
+
+    The model runs once, in eval mode and without gradients, on the first sample of the example; its mode and hooks are
+    put back. Its parameters are referred to, not copied.
+
+    Parameters
+    ----------
+    model : Module
+    example_input : tensor or tuple
+        A tensor, or a tuple of positional arguments. Values matter only where the model's control flow depends on them.
+    granularity : {"channel", "position"}
+        "channel": one node per channel, an edge per pair of channels whose weight aggregates the kernel's taps.
+        "position": one node per channel and position, the unrolled form that the paper analyses.
+    aggregate : {"sum", "mean", "l1", "l2", "maxabs"}
+        How taps are aggregated in channel granularity.
+    shared : {"fold", "unfold"}
+        Whether a module with parameters that is called several times is one set of nodes, or one for each call.
+    simplify : bool
+        Contract chains such as convolution, batch-norm, ReLU into one layer.
+    fold_norm : bool
+        Let simplify multiply batch-norm scales into the links before them.
+    example_kwargs : mapping, optional
+        Keyword arguments of the model.
+    batch_axis : int or None
+        The axis of every input along which samples lie; None if each input is one sample as it stands.
+
+    Returns
+    -------
+    NeuralGraph
+
+    Raises
+    ------
+    UnsupportedOperation
+        If operations have no rule; all of them are named.
+    ModelError
+        If the model raises, returns no tensor, or returns nothing that depends on its input.
+    InputError
+        If an option is unknown or the example input holds no tensor.
+
+    Examples
+    --------
+    >>> import torch, dnn2graph as dg
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+    >>> graph = dg.from_torch(model, torch.zeros(1, 4))
+    >>> graph.number_of_nodes(), graph.number_of_edges()
+    (9, 18)
+    """
+    options = Options(granularity, aggregate, shared, simplify, fold_norm, batch_axis)
+    return traced(model, as_arguments(example_input), dict(example_kwargs or {}), options)[0]
+
+
+def traced(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, keep_values: bool = False
+) -> tuple[NeuralGraph, list[Tensor]]:
+    """Trace a model; with ``keep_values`` also return what each operation of the run gave, by ``Layer.origin``."""
+    _check(model, options)
+    args, kwargs, batch_axis = one_sample(args, kwargs, options.batch_axis)
+    options = Options(**{**vars(options), "batch_axis": batch_axis})
+    inputs = input_tensors(args, kwargs)
+    watch = Watch(model, options, keep_values)
+    try:
+        classes = None if watch.by_position else channel_classes(model, args, kwargs, inputs)
+        layers = [_input_layer(watch, place, x, classes) for place, x in enumerate(inputs)]
+        with torch.no_grad(), watch.modules.watching(), watch:
+            result = model(*args, **kwargs)
+    except Dnn2graphError:
+        raise
+    except Exception as error:
+        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+        raise ModelError(
+            f"the model raised {type(error).__name__} on the example input of shape {shapes}: {error} "
+            "(check that the example is what the model takes)"
+        ) from error
+    if watch.unsupported:
+        raise UnsupportedOperation(list(watch.unsupported))
+    output = watch.output(result)
+    draft = Draft(watch.layers, watch.links, output)
+    if not list(output.nodes()):
+        raise ModelError(
+            f"the model returned {type(result).__name__}, and no tensor in it depends on the input as far as its "
+            "operations tell: return tensors, and do not leave torch (numpy, plain numbers) on the way"
+        )
+    if options.simplify:
+        _simplify(draft, options)
+    finished, links, output = finish(draft)
+    used = {layer.name for layer in layers}
+    graph = assemble(
+        finished,
+        links,
+        output=output,
+        weights=watch.expressions.weights,
+        granularity=options.granularity,
+        aggregate=options.aggregate,
+        inputs=tuple(layer for layer in finished if layer.name in used),
+        folded=watch.folded,
+        options=vars(options),
+    )
+    _check_reached(graph)
+    return graph, watch.values
+
+
+def _simplify(draft: Draft, options: Options) -> None:
+    simplify(draft, options.fold_norm, None if options.granularity == "position" else options.aggregate)
+
+
+def _input_layer(watch: Watch, place: int, x: Tensor, classes: list[Tensor] | None) -> Layer:
+    """Give an input its nodes."""
+    name = "input" if place == 0 else f"input{place + 1}"
+    local = watch.new_by_element(x.shape) if classes is None else classes[place]
+    size = int(local.max()) + 1
+    axis = 1 if x.dim() > 1 else 0
+    layer = watch.add_layer(name, "input", x.shape, size, channel_axis=axis)
+    if watch.keep_values:
+        watch.values[layer.origin] = x.detach().clone()
+    watch.node_ids.write(x, local + layer.start)
+    return layer
+
+
+def _check(model: nn.Module, options: Options) -> None:
+    for name, allowed in (("granularity", GRANULARITIES), ("aggregate", AGGREGATES), ("shared", ("fold", "unfold"))):
+        value = getattr(options, name)
+        if value not in allowed:
+            raise InputError(f"{name}={value!r} is unknown: choose from {', '.join(allowed)}")
+    if not isinstance(model, nn.Module):
+        raise InputError(f"the model must be a torch.nn.Module, not {type(model).__name__}: load it first")
+
+
+def _check_reached(graph: NeuralGraph) -> None:
+    """Raise if no output is reached from any input: a link was cut outside torch."""
+    reached = np.zeros(graph.number_of_nodes(), bool)
+    for layer in graph.inputs:
+        reached[layer.start : layer.stop] = True
+    changed = True
+    while changed:
+        changed = False
+        for links in graph.links:
+            assert links.target is not None
+            span = slice(links.target.start, links.target.stop)
+            source = links.source_nodes.flat
+            if not reached[span].all() and reached[source[source >= 0]].any():
+                changed = changed or not reached[span].any()
+                reached[span] = True
+    for nodes in graph.output.nodes():
+        present = nodes.flat[nodes.flat >= 0]
+        if reached[present].any():
+            return
+    raise ModelError(
+        "no output of the model depends on any input as far as its operations tell: values left torch on the way "
+        "(numpy, plain numbers), or the output is a constant"
+    )

@@ -1,0 +1,105 @@
+"""Which elements of an input are one channel: those that the first layer to read them takes as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from .ids import NodeIds
+from .modules import ModuleStack
+from .registry import RULES
+from .rules import convolution, linear, moves, normalisation
+
+CHANNEL_AXIS = {
+    convolution.convolution: -3,  # of (samples, channels, *positions): counted below
+    normalisation.batch_norm: -3,
+    linear.product: -1,
+    linear.biased_product: -1,
+    linear.linear: -1,
+}
+
+
+class _Found(BaseException):
+    """Every input's channels are known: the run may stop."""
+
+
+class Probe(TorchDispatchMode):
+    """Follow the inputs' elements to the first layers that read them."""
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.node_ids = NodeIds()
+        self.classes: list[Tensor | None] = [None] * len(inputs)
+        self._starts = [0]
+        for x in inputs:
+            self.node_ids.write(x, torch.arange(self._starts[-1], self._starts[-1] + x.numel()).view(x.shape))
+            self._starts.append(self._starts[-1] + x.numel())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        followed = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor) and self.node_ids.knows(t)]
+        out = func(*args, **kwargs)
+        if not followed or func.is_view or func._schema.is_mutable:
+            return out
+        rule = RULES.get(func)
+        if rule in CHANNEL_AXIS:
+            operand = followed[0]
+            axis = 1 if CHANNEL_AXIS[rule] == -3 else -1
+            if rule is linear.product and operand is not args[0]:
+                axis = -2 if operand.dim() > 1 else -1
+            self._classify(self.node_ids.read(operand), axis)
+        elif isinstance(out, Tensor):
+            if rule is moves.move:
+                moves.move(self, moves.Operation(func, args, kwargs, out))  # type: ignore[arg-type]
+            elif torch.Tag.pointwise in func.tags and followed[0].shape == out.shape:
+                self.node_ids.write(out, self.node_ids.read(followed[0]))
+        return out
+
+    def is_neuron(self, value: Any) -> bool:
+        """As :meth:`.Watch.is_neuron`, for moving operations."""
+        return isinstance(value, Tensor) and self.node_ids.knows(value)
+
+    def moved_ids(self, tensor: Tensor) -> Tensor:
+        """As :meth:`.Watch.moved_ids`, for moving operations."""
+        return self.node_ids.read(tensor) if self.node_ids.knows(tensor) else torch.full(tensor.shape, -1)
+
+    def _classify(self, ids: Tensor, axis: int) -> None:
+        channel = torch.arange(ids.shape[axis]).view([-1 if i == axis % ids.dim() else 1 for i in range(ids.dim())])
+        channel, ids = channel.expand(ids.shape).reshape(-1), ids.reshape(-1)
+        for place, known in enumerate(self.classes):
+            mine = (ids >= self._starts[place]) & (ids < self._starts[place + 1])
+            if known is None and bool(mine.any()):
+                classes = torch.full((self._starts[place + 1] - self._starts[place],), -1)
+                classes[ids[mine] - self._starts[place]] = channel[mine]
+                self.classes[place] = classes
+        if all(known is not None for known in self.classes):
+            raise _Found
+
+
+def channel_classes(
+    model: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[Tensor]
+) -> list[Tensor]:
+    """Number the channel of every element of each input, int64 of the input's shape.
+
+    For an image that a convolution reads, the channels are its colour planes; for one that is flattened into a dense
+    layer, they are its pixels; for tokens, their features. An element that no layer reads counts along axis 1.
+    """
+    probe = Probe(inputs)
+    try:
+        with torch.no_grad(), ModuleStack(model).watching(), probe:
+            model(*args, **kwargs)
+    except _Found:
+        pass
+    classes = []
+    for x, found in zip(inputs, probe.classes, strict=True):
+        if found is None or bool((found < 0).any()):
+            axis = 1 if x.dim() > 1 else 0
+            found = torch.arange(x.shape[axis]).view([-1 if i == axis else 1 for i in range(x.dim())]).expand(x.shape)
+        _, which = torch.unique(found, return_inverse=True)
+        classes.append(which.view(x.shape))
+    return classes

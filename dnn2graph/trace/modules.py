@@ -1,0 +1,95 @@
+"""Where in the model an operation runs: the stack of module calls."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@dataclass
+class ModuleCall:
+    """One call of one module that is under way."""
+
+    name: str
+    module: nn.Module | None
+    key: tuple[Hashable, ...]  # where the call stands; calls of a shared module have the same key
+    operations: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
+
+
+class ModuleStack:
+    """Follow the calls of a model's modules through hooks.
+
+    Every operation gets a key: the modules around it and its number within them. A module with parameters has the
+    same key each time it is called, so that its operations, when it is shared, can be told to be the same neurons;
+    a module without (one ReLU object used after every convolution) has a new key for each call within its parent.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._stack = [ModuleCall("", model, ())]
+        self._names: set[str] = set()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Hook all modules, in eval mode; put everything back at the end."""
+        handles = []
+        training = {module: module.training for module in self._model.modules()}
+        fast_path = torch.backends.mha.get_fastpath_enabled()
+        try:
+            torch.backends.mha.set_fastpath_enabled(False)  # fused encoder kernels would hide the layers
+            self._model.eval()
+            for name, module in self._model.named_modules():
+                if name:
+                    handles.append(module.register_forward_pre_hook(self._entering(name)))
+                    handles.append(module.register_forward_hook(self._leave, always_call=True))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for module, mode in training.items():
+                module.training = mode
+            torch.backends.mha.set_fastpath_enabled(fast_path)
+
+    def _entering(self, name: str) -> Any:
+        def enter(module: nn.Module, args: Any) -> None:
+            parent = self._stack[-1]
+            parent.calls[name] += 1
+            has_parameters = next(module.parameters(), None) is not None
+            key = (*parent.key, name) if has_parameters else (*parent.key, name, parent.calls[name])
+            self._stack.append(ModuleCall(name, module, key))
+
+        return enter
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        if len(self._stack) > 1 and self._stack[-1].module is module:
+            self._stack.pop()
+
+    @property
+    def name(self) -> str:
+        """Path of the module that runs now; "" for the model itself."""
+        return self._stack[-1].name
+
+    def next_key(self) -> tuple[Hashable, ...]:
+        """Return the key of the operation that runs now."""
+        call = self._stack[-1]
+        call.operations += 1
+        return (*call.key, call.operations)
+
+    def unique_name(self, operation: str) -> str:
+        """Name a layer after the module if it does one thing, else after the operation in it."""
+        call = self._stack[-1]
+        leaf = call.name and call.module is not None and next(call.module.children(), None) is None
+        base = call.name if leaf else ".".join(part for part in (call.name, operation) if part)
+        name, count = base, 1
+        while name in self._names:
+            count += 1
+            name = f"{base}#{count}"
+        self._names.add(name)
+        return name

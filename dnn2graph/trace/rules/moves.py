@@ -1,0 +1,130 @@
+"""Operations that only move elements about: the same operation runs on their node ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from ...nodes import NO_NODE
+from ..build import activation
+from ..registry import rule
+from ..watch import Operation, Refused, Watch
+
+aten = torch.ops.aten
+
+
+@rule(
+    aten.cat.default,
+    aten.stack.default,
+    aten.clone.default,
+    aten.copy.default,
+    aten._unsafe_view.default,
+    aten.lift_fresh_copy.default,
+    aten.repeat.default,
+    aten.flip.default,
+    aten.roll.default,
+    aten.index.Tensor,
+    aten.index_select.default,
+    aten.gather.default,
+    aten.slice_scatter.default,
+    aten.select_scatter.default,
+    aten.index_put.default,
+    aten.pixel_shuffle.default,
+    aten.pixel_unshuffle.default,
+    aten.channel_shuffle.default,
+    aten.reflection_pad1d.default,
+    aten.reflection_pad2d.default,
+    aten.reflection_pad3d.default,
+    aten.replication_pad1d.default,
+    aten.replication_pad2d.default,
+    aten.replication_pad3d.default,
+    aten.upsample_nearest1d.default,
+    aten.upsample_nearest2d.default,
+    aten.upsample_nearest3d.default,
+    aten._upsample_nearest_exact1d.default,
+    aten._upsample_nearest_exact2d.default,
+    aten._upsample_nearest_exact3d.default,
+    aten.im2col.default,
+)
+def move(watch: Watch, operation: Operation) -> None:
+    """Run the operation on ids. Whatever it fills in is a constant and gets no node here."""
+    indices = [t for t in tree_leaves((operation.args[1:], operation.kwargs)) if isinstance(t, Tensor)]
+    if any(not t.is_floating_point() and watch.is_neuron(t) for t in indices):
+        raise Refused("places that depend on the input")
+    if operation.argument("accumulate", False):
+        raise Refused("values added at places")
+    moved = _on_ids(operation.func, *_ids_in(watch, (operation.args, operation.kwargs)))
+    for out, ids in zip(tree_leaves(operation.out), tree_leaves(moved), strict=True):
+        watch.node_ids.write(out, ids)
+
+
+@rule(aten.constant_pad_nd.default)
+def pad(watch: Watch, operation: Operation) -> None:
+    """Pad with a constant."""
+    x, padding = operation.args[:2]
+    watch.node_ids.write(operation.out, aten.constant_pad_nd(watch.moved_ids(x), padding, NO_NODE))
+
+
+@rule(aten.fill.Scalar, aten.fill.Tensor, aten.zero.default, aten.zeros_like.default, aten.ones_like.default)
+def fill(watch: Watch, operation: Operation) -> None:
+    """Overwrite with a constant: nothing of the neurons is left."""
+    value = operation.args[1] if len(operation.args) > 1 else 0
+    if watch.is_neuron(value):
+        raise Refused("a fill value that depends on the input")
+    watch.node_ids.write(operation.out, torch.tensor(NO_NODE))
+
+
+@rule(aten.masked_fill.Scalar, aten.masked_fill.Tensor)
+def masked_fill(watch: Watch, operation: Operation) -> None:
+    """Overwrite some elements with a constant."""
+    x, mask, value = operation.args[:3]
+    if watch.is_neuron(mask) or watch.is_neuron(value):
+        raise Refused("a mask or value that depends on the input")
+    ids = watch.moved_ids(x).expand(operation.out.shape)
+    watch.node_ids.write(operation.out, ids.masked_fill(mask.cpu(), NO_NODE))
+
+
+@rule(aten._to_copy.default)
+def convert(watch: Watch, operation: Operation) -> None:
+    """Change precision or device; a conversion to integers or truth values is a function."""
+    x = operation.args[0]
+    if operation.out.is_floating_point() and x.is_floating_point():
+        watch.node_ids.write(operation.out, watch.node_ids.read(x))
+    else:
+        activation(watch, operation)
+
+
+@rule(
+    aten.empty_like.default,
+    aten.new_empty.default,
+    aten.new_zeros.default,
+    aten.new_ones.default,
+    aten.new_full.default,
+    aten.full_like.default,
+)
+def allocate(watch: Watch, operation: Operation) -> None:
+    """Make a constant tensor like another."""
+
+
+def _ids_in(watch: Watch, arguments: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Replace tensors of activations by their ids, counted from 1: what the operation fills with 0 is no node."""
+
+    def ids(t: Tensor) -> Tensor:
+        if watch.is_neuron(t) or t.is_floating_point():
+            return watch.moved_ids(t) - NO_NODE
+        return t.cpu()
+
+    return tree_map_only(Tensor, ids, arguments)  # type: ignore[no-any-return]
+
+
+def _on_ids(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run an operation on ids; where torch has it for real numbers only, in float64, which holds them exactly."""
+    kwargs = {name: value for name, value in kwargs.items() if name not in ("memory_format", "dtype", "device")}
+    try:
+        moved = func(*args, **kwargs)
+    except (RuntimeError, NotImplementedError):
+        moved = func(*tree_map_only(Tensor, lambda t: t.double(), args), **kwargs)
+    return tree_map_only(Tensor, lambda t: t.long() + NO_NODE, moved)

@@ -1,0 +1,319 @@
+"""Watch one forward pass: every operation on neurons becomes a layer with links, or moves node ids about."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_iter, tree_leaves
+
+from ..graph import Layer, Output
+from ..links import Links
+from ..nodes import NO_NODE, Nodes
+from ..weights import Call, Constant, Expression, mean_over_nodes
+from .expressions import Expressions, functional
+from .ids import NodeIds, collapse, distinct
+from .modules import ModuleStack
+from .registry import Rule, rule_for
+
+Ids = Tensor
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a network becomes a graph; see :func:`dnn2graph.from_torch`."""
+
+    granularity: str = "channel"
+    aggregate: str = "sum"
+    shared: str = "fold"
+    simplify: bool = True
+    fold_norm: bool = True
+    batch_axis: int | None = 0
+
+
+@dataclass
+class Operation:
+    """One operation of the forward pass, as its rule sees it."""
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+
+    @property
+    def name(self) -> str:
+        """Plain name: "relu", "add", "max_pool2d"."""
+        name = self.func._schema.name.split("::")[1].strip("_")
+        for ending in ("_with_indices", "_kernel", "_forward"):
+            name = name.removesuffix(ending)
+        return name
+
+    def argument(self, name: str, default: Any = None) -> Any:
+        """Return an argument by its name in the operator's schema, wherever the caller put it."""
+        for place, parameter in enumerate(self.func._schema.arguments):
+            if parameter.name == name:
+                if place < len(self.args):
+                    return self.args[place]
+                if name in self.kwargs:
+                    return self.kwargs[name]
+                return parameter.default_value if parameter.has_default_value() else default
+        return default
+
+
+class Refused(Exception):
+    """Raised by a rule for a form of its operation that it does not represent; the message says which."""
+
+
+@dataclass(eq=False)
+class Watch(TorchDispatchMode):
+    """Record the layers and links of one run of a model.
+
+    The rules (``trace/rules``) call :meth:`ids`, :meth:`expression`, and the builders of ``trace/build.py``.
+
+    Attributes
+    ----------
+    layers, links : list
+        What was recorded so far, in order of execution.
+    values : list of tensor
+        With ``keep_values``, what each layer's operation returned.
+    """
+
+    model: nn.Module
+    options: Options
+    keep_values: bool = False
+    layers: list[Layer] = field(default_factory=list)
+    links: list[Links] = field(default_factory=list)
+    values: list[Tensor] = field(default_factory=list)
+    unsupported: dict[str, None] = field(default_factory=dict)
+    folded: bool = False
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.node_ids = NodeIds()
+        self.expressions = Expressions(self.model)
+        self.modules = ModuleStack(self.model)
+        self.count = 0
+        self._by_key: dict[Hashable, Layer] = {}
+        self._random: list[Tensor] = []
+
+    # ------------------------------------------------------------------ dispatch
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        tensors = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
+        if not any(self.node_ids.knows(t) for t in tensors):
+            out = func(*args, **kwargs)
+            self.expressions.record(func, args, kwargs, out)
+            if torch.Tag.nondeterministic_seeded in func.tags:
+                self._random += [t for t in tree_leaves(out) if isinstance(t, Tensor)]
+            return out
+        if func.is_view or torch.Tag.inplace_view in func.tags:
+            return func(*args, **kwargs)  # the ids belong to the storage: nothing to do
+        out_of_place = functional(func) if func._schema.is_mutable else None
+        if out_of_place is None:
+            out = func(*args, **kwargs)
+            if not self._only_aliases(out, tensors):
+                self._represent(Operation(func, args, kwargs, out), tensors)
+            return out
+        out = out_of_place(*args, **kwargs)
+        self._represent(Operation(out_of_place, args, kwargs, out), tensors)
+        self.node_ids.write(args[0], self.node_ids.read(out) if self.node_ids.knows(out) else torch.tensor(NO_NODE))
+        return args[0].copy_(out)
+
+    def _only_aliases(self, out: Any, tensors: Sequence[Tensor]) -> bool:
+        """Whether all outputs share storage with an input, as those of ``_unsafe_view`` do."""
+        outputs = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
+        storages = {t.untyped_storage()._cdata for t in tensors}
+        return bool(outputs) and all(t.untyped_storage()._cdata in storages for t in outputs)
+
+    def _represent(self, operation: Operation, tensors: Sequence[Tensor]) -> None:
+        rule: Rule | None = rule_for(operation.func)
+        try:
+            if any(t is noise for t in tensors for noise in self._random):
+                raise Refused("random numbers enter the activations")
+            if rule is None:
+                raise Refused("")
+            rule(self, operation)
+        except Refused as reason:
+            self._refuse(operation, tensors, str(reason))
+
+    def _refuse(self, operation: Operation, tensors: Sequence[Tensor], reason: str) -> None:
+        """Note the operation and go on with fresh nodes, so that one run names everything unsupported."""
+        shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
+        where = self.modules.name or type(self.model).__name__
+        self.unsupported[f"{where}: {operation.func} on {shapes}" + (f" ({reason})" if reason else "")] = None
+        for out in tree_leaves(operation.out):
+            if isinstance(out, Tensor) and not self.node_ids.knows(out):
+                self.node_ids.write(out, torch.full((), self.count))
+                self.count += 1
+
+    # ------------------------------------------------------------------ what rules ask
+
+    @property
+    def by_position(self) -> bool:
+        """Whether every element gets a node, rather than every channel."""
+        return self.options.granularity == "position"
+
+    def is_neuron(self, value: Any) -> bool:
+        """Whether a value is a tensor that holds neurons."""
+        return isinstance(value, Tensor) and self.node_ids.knows(value)
+
+    def ids(self, tensor: Tensor) -> Ids:
+        """Return the node of each element of a tensor, int64; -1 where the element is a constant zero.
+
+        Any other constant that was moved among neurons (padding with a value, a slice that was assigned) becomes a
+        node with a bias here.
+        """
+        ids = self.node_ids.read(tensor)
+        constant = ids < 0
+        if bool(constant.any()):
+            different = constant & (tensor.detach().cpu() != 0)
+            if bool(different.any()):
+                values = tensor.detach().cpu()[different]
+                levels, which = torch.unique(values, return_inverse=True)
+                layer = self.add_layer("constant", "constant", levels.shape, len(levels), bias=Constant(levels))
+                ids[different] = which + layer.start
+        return ids.clone()
+
+    def moved_ids(self, tensor: Tensor) -> Ids:
+        """Return ids for an operand of a moving operation; parameters moved among neurons become nodes."""
+        if self.node_ids.knows(tensor):
+            return self.node_ids.read(tensor)
+        if not self.expressions.depends_on_parameters([tensor]):
+            return torch.full(tensor.shape, NO_NODE)
+        expression = Call(torch.reshape, (self.expression(tensor), (-1,)))
+        layer = self.add_layer("parameter", "constant", (tensor.numel(),), tensor.numel(), bias=expression)
+        return torch.arange(layer.start, layer.stop).view(tensor.shape)
+
+    def expression(self, value: Any) -> Expression:
+        """Return how a tensor or number that is no neuron is computed."""
+        return self.expressions.of(value) if isinstance(value, Tensor) else Constant(torch.tensor(value))
+
+    # ------------------------------------------------------------------ what rules make
+
+    def add_layer(self, operation: str, kind: str, tensor_shape: Sequence[int], size: int, **fields: Any) -> Layer:
+        """Add a layer of ``size`` new nodes, or find it again where a shared module is folded."""
+        key = (*self.modules.next_key(), operation)
+        again = self._by_key.get(key)
+        if again is not None and self.options.shared == "fold" and again.size == size:
+            self.folded = True
+            return again
+        if not self.by_position:
+            tensor_shape = (size,)
+        batched = self.by_position and self.options.batch_axis == 0 and len(tensor_shape) > 1 and tensor_shape[0] == 1
+        shape = tuple(tensor_shape[1:]) if batched else tuple(tensor_shape)
+        axis = fields.pop("channel_axis", 0)
+        axis = axis if self.by_position else 0
+        layer = Layer(
+            name=self.modules.unique_name(operation),
+            kind=kind,
+            shape=shape,
+            activation=fields.pop("activation", None),
+            start=self.count,
+            stop=self.count + size,
+            channel_axis=axis % max(1, len(tensor_shape)) - batched if len(tensor_shape) else 0,
+            tensor_shape=tuple(tensor_shape),
+            origin=len(self.layers),
+            **fields,
+        )
+        self.count += size
+        self.layers.append(layer)
+        self._by_key[key] = layer
+        if self.keep_values:
+            self.values.append(torch.empty(0))
+        return layer
+
+    def born(
+        self, operation: Operation, out: Tensor, kind: str, ids: Ids, bias: Expression | None = None, **fields: Any
+    ) -> Ids:
+        """Make the layer of an operation's output and mark the output with its nodes.
+
+        Parameters
+        ----------
+        ids : int64 tensor of the output's shape
+            The number of each element's node within the layer; -1 for none.
+        bias : Expression, optional
+            Broadcasts against the output's shape.
+
+        Returns
+        -------
+        ids : int64 tensor of the output's shape
+            The elements' nodes.
+        """
+        small = collapse(ids)[0]
+        size = int(small.max()) + 1 if small.numel() else 0
+        if bias is not None and not self.by_position:
+            bias = self._bias_per_node(bias, ids, size)
+        layer = self.add_layer(operation.name, kind, out.shape, size, bias=bias, **fields)
+        if self.keep_values and self.by_position:
+            self.values[layer.origin] = out.detach().clone()
+        ids = torch.where(small >= 0, small + layer.start, NO_NODE).expand(out.shape)
+        self.node_ids.write(out, ids)
+        return ids
+
+    def _bias_per_node(self, bias: Expression, ids: Ids, size: int) -> Expression:
+        """Average the entries of a bias over each node's elements, in channel granularity."""
+        value = bias.evaluate(self.expressions.weights)
+        entries = torch.arange(value.numel()).view(value.shape).expand(ids.shape)
+        pairs, _ = distinct(ids, entries)
+        pairs = pairs[pairs[:, 0] >= 0]
+        if len(pairs) == size == value.numel():  # each node has one entry
+            return Call(torch.reshape, (bias, (-1,)))
+        return Call(mean_over_nodes, (bias, tuple(pairs[:, 1].tolist()), tuple(pairs[:, 0].tolist()), size))
+
+    def new_by_element(self, shape: Sequence[int]) -> Ids:
+        """Number every element."""
+        return torch.arange(torch.Size(shape).numel()).view(tuple(shape))
+
+    def new_by_axis(self, shape: Sequence[int], axis: int) -> Ids:
+        """Number every element, or in channel granularity the places along one axis."""
+        if self.by_position:
+            return self.new_by_element(shape)
+        view = [1] * len(shape)
+        view[axis] = -1
+        return torch.arange(shape[axis]).view(view).expand(tuple(shape))
+
+    def new_by_source(self, *operands: Ids) -> Ids:
+        """Number every element, or in channel granularity the different tuples of nodes that elements come from."""
+        if self.by_position:
+            return self.new_by_element(operands[0].shape)
+        tuples, which = distinct(*operands)
+        constant = (tuples < 0).all(1)  # no neuron at all: stays a constant
+        return torch.where(constant, NO_NODE, torch.cumsum(~constant, 0) - 1)[which]
+
+    def link(self, kind: str, source: Ids, target: Ids, geometry: Any, weight: Expression) -> None:
+        """Add links; where a shared module is folded, the same links are not added twice."""
+        links = Links(kind, Nodes(_array(source, geometry.in_shape)), Nodes(_array(target, geometry.out_shape)), geometry, weight)
+        if self.folded:
+            if any(_same(links, other) for other in self.links):
+                return
+            start = links.target_nodes.flat.min(initial=0)
+            if kind in ("weight", "unit") and links.source_nodes.flat.max(initial=NO_NODE) >= start:
+                links = replace(links, kind="recurrent")
+        self.links.append(links)
+
+    def output(self, result: Any) -> Output:
+        """Turn what the model returned into nodes and constants."""
+        leaves, structure = tree_flatten(result)
+        return Output(
+            tuple(Nodes(self.ids(leaf).numpy()) if self.is_neuron(leaf) else leaf for leaf in leaves), structure
+        )
+
+
+def _array(ids: Ids, shape: tuple[int, ...]) -> Any:
+    return ids.reshape(shape).contiguous().numpy()
+
+
+def _same(one: Links, other: Links) -> bool:
+    import numpy as np
+
+    return (
+        one.map.kernel_shape == other.map.kernel_shape
+        and tuple(one.weight.parameters()) == tuple(other.weight.parameters())
+        and np.array_equal(one.source_nodes.ids, other.source_nodes.ids)
+        and np.array_equal(one.target_nodes.ids, other.target_nodes.ids)
+    )
