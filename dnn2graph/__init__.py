@@ -1,3 +1,53 @@
-"""dnn2graph: a trained neural network as the weighted directed graph that computes it."""
+"""dnn2graph: a trained neural network as the weighted directed graph that computes it.
 
+>>> import torch, dnn2graph as dg
+>>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
+>>> graph = dg.from_torch(model, torch.zeros(1, 4))
+>>> graph
+NeuralGraph(3 layers, 9 nodes, 2 links, granularity='channel')
+"""
+
+from .errors import (
+    DataError,
+    Dnn2graphError,
+    ExportError,
+    InputError,
+    LoadError,
+    MemoryBudgetError,
+    ModelError,
+    UnsupportedOperation,
+    WeightsError,
+)
+from .estimate import Estimate
+from .graph import Layer, NeuralGraph
+from .links import Links
+from .measures import fluctuation, layer_table, link_weights, node_table, strength
 from .trace import from_torch, rule
+from .verify import Verification, verify
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DataError",
+    "Dnn2graphError",
+    "Estimate",
+    "ExportError",
+    "InputError",
+    "Layer",
+    "Links",
+    "LoadError",
+    "MemoryBudgetError",
+    "ModelError",
+    "NeuralGraph",
+    "UnsupportedOperation",
+    "Verification",
+    "WeightsError",
+    "fluctuation",
+    "from_torch",
+    "layer_table",
+    "link_weights",
+    "node_table",
+    "rule",
+    "strength",
+    "verify",
+]

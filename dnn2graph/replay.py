@@ -37,7 +37,7 @@ def replay(graph: NeuralGraph, args: Sequence[Any], kwargs: Mapping[str, Any] | 
     InputError
         If the graph is in channel granularity or folded, or the inputs do not fit its input layers.
     """
-    batch = _batch(graph, args, kwargs or {})
+    batch = sample_batch(graph, args, kwargs or {})
     samples = len(batch[0])
     per_sample = (graph.number_of_nodes() + 1) * graph.dtype.itemsize
     step = max(1, min(samples, CHUNK_BYTES // per_sample))
@@ -106,8 +106,14 @@ def call(expression: Expression, graph: NeuralGraph, operands: Sequence[Tensor])
     return torch.vmap(one_sample)(*operands)  # type: ignore[no-any-return]
 
 
-def _batch(graph: NeuralGraph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
-    """Bring the inputs to (samples, *shape of the input layer)."""
+def sample_batch(graph: NeuralGraph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
+    """Bring the inputs of a call to one tensor (samples, *shape of the input layer) each.
+
+    Raises
+    ------
+    InputError
+        As of :func:`replay`.
+    """
     if graph.granularity != "position":
         raise InputError(
             "a graph in channel granularity has no values per position to replay: trace it with "

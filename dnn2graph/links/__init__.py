@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..nodes import Nodes
 from ..weights import Expression, Weights
-from .axis import Axis, Sliding
+from .axis import Axis, Sliding, Window
 from .convolution import BLOCK_EDGES, Convolution, RowBlock
 from .listed import Listed
 from .sums import PARTS, as_numpy, part_of
@@ -20,7 +20,7 @@ from .sums import PARTS, as_numpy, part_of
 if TYPE_CHECKING:
     from ..graph import Layer
 
-__all__ = ["KINDS", "PARTS", "Axis", "Convolution", "EdgeBlock", "Links", "Listed", "Sliding"]
+__all__ = ["KINDS", "PARTS", "Axis", "Convolution", "EdgeBlock", "Links", "Listed", "Sliding", "Window"]
 
 KINDS = ("weight", "unit", "pool", "gate", "recurrent")
 

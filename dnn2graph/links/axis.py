@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -16,6 +17,14 @@ class Sliding(NamedTuple):
     dilation: int
     padding: int  # before the first position
     transposed: bool = False
+
+
+class Window(NamedTuple):
+    """What one output position gathers along an axis: each member weighs ``1 / divisor``."""
+
+    members: np.ndarray  # input positions, those outside left out
+    divisor: int
+    reach: int  # positions of the whole window, those outside counted
 
 
 class PaddedTable(NamedTuple):
@@ -41,6 +50,8 @@ class Axis:
     source, tap, target : int64 arrays (triples,)
     sliding : Sliding, optional
         The regular geometry behind the triples, if there is one.
+    reach : int64 array (taps,), optional
+        For pooling windows, whose positions share one tap: how many positions a whole window has.
     """
 
     inputs: int
@@ -50,6 +61,7 @@ class Axis:
     tap: np.ndarray
     target: np.ndarray
     sliding: Sliding | None = None
+    reach: np.ndarray | None = None
 
     @classmethod
     def identity(cls, length: int) -> Axis:
@@ -71,18 +83,19 @@ class Axis:
         return cls._inside(inputs, outputs, taps, source, tap, target, Sliding(stride, dilation, padding, True))
 
     @classmethod
-    def windows(cls, inputs: int, windows: list[np.ndarray], sizes: list[int]) -> tuple[Axis, np.ndarray]:
-        """Pool windows of positions; a window of nominal size ``k`` weighs each of its positions ``1 / k``.
+    def windows(cls, inputs: int, windows: Sequence[Window]) -> tuple[Axis, np.ndarray]:
+        """Pool windows of positions.
 
-        Returns the axis and the weights of its taps: one tap for each different size.
+        Returns the axis and the weights of its taps: one tap for each different kind of window.
         """
-        different, tap_of = np.unique(np.asarray(sizes, dtype=np.int64), return_inverse=True)
-        lengths = [len(window) for window in windows]
+        kinds = np.array([(window.divisor, window.reach) for window in windows], np.int64).reshape(-1, 2)
+        different, tap_of = np.unique(kinds, axis=0, return_inverse=True)
+        lengths = [len(window.members) for window in windows]
         target = np.repeat(np.arange(len(windows)), lengths)
-        source = np.concatenate([np.zeros(0, np.int64), *windows])
-        tap = np.repeat(tap_of, lengths)
-        axis = cls._inside(inputs, len(windows), len(different), source, tap, target, None)
-        return axis, 1.0 / different
+        source = np.concatenate([np.zeros(0, np.int64), *(window.members for window in windows)])
+        tap = np.repeat(tap_of.reshape(-1), lengths)
+        axis = cls(inputs, len(windows), len(different), source, tap, target, reach=different[:, 1])
+        return axis, 1.0 / different[:, 0]
 
     @classmethod
     def _inside(

@@ -146,7 +146,7 @@ def _input_layer(watch: Watch, place: int, x: Tensor, classes: list[Tensor] | No
     axis = 1 if x.dim() > 1 else 0
     layer = watch.add_layer(name, "input", x.shape, size, channel_axis=axis)
     if watch.keep_values:
-        watch.values[layer.origin] = x.detach().clone()
+        watch.values[layer.origin] = x.detach().clone() if watch.by_position else local
     watch.node_ids.write(x, local + layer.start)
     return layer
 

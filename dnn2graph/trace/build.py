@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
-from ..links import Axis, Convolution, Listed
+from ..links import Axis, Convolution, Listed, Window
 from ..nodes import NO_NODE
 from ..weights import UNSIGNED_AGGREGATES, Aggregation, Call, Constant, Expression, Value, pick, take
 from .ids import collapse, distinct
@@ -265,26 +264,19 @@ def channel_axis(watch: Watch, operand: Tensor, out: Tensor) -> int:
 # ---------------------------------------------------------------------- pooling windows
 
 
-class Window(NamedTuple):
-    """Pooling along one axis: the input positions in each output's window, and the sizes that weigh them."""
-
-    members: list[np.ndarray]
-    sizes: list[int]
-
-
 def pool(
-    watch: Watch, operation: Operation, x: Tensor, out: Tensor, windows: Mapping[int, Window], kind: str, **fields: Any
+    watch: Watch, operation: Operation, x: Tensor, out: Tensor, windows: Mapping[int, Sequence[Window]], kind: str, **fields: Any
 ) -> None:
     """Make the output a layer whose nodes gather windows of the input's elements.
 
     Parameters
     ----------
-    windows : mapping from axis of ``x`` to Window
+    windows : mapping from axis of ``x`` to its windows, one for each output position
         Other axes go through unchanged.
     kind : {"pool", "unit"}
     """
     source = watch.ids(x)
-    kept = tuple(len(windows[i].members) if i in windows else n for i, n in enumerate(x.shape))  # as with keepdim
+    kept = tuple(len(windows[i]) if i in windows else n for i, n in enumerate(x.shape))  # as with keepdim
     if watch.by_position:
         fields.setdefault("channel_axis", channel_axis(watch, x, out))
         ids = watch.born(operation, out, "pool", watch.new_by_element(out.shape), **fields).reshape(kept)
@@ -292,7 +284,7 @@ def pool(
         axes, weights = [], []
         for axis in range(first, x.dim()):
             made, weight = (
-                Axis.windows(x.shape[axis], *windows[axis]) if axis in windows else (Axis.identity(x.shape[axis]), [1.0])
+                Axis.windows(x.shape[axis], windows[axis]) if axis in windows else (Axis.identity(x.shape[axis]), [1.0])
             )
             axes.append(made)
             weights.append(torch.as_tensor(weight, dtype=torch.float64))
@@ -313,24 +305,28 @@ def pool(
     first_node = int(ids.max()) - int(new.max())
     rows = torch.stack([tuples, (new[:, None] + first_node).expand_as(tuples)], -1)[~constant].reshape(-1, 2)
     pairs, count = torch.unique(rows[rows[:, 0] >= 0], dim=0, return_counts=True)
-    nominal = prod(1 / max(window.sizes, default=1) for window in windows.values())
+    nominal = prod(1 / _widest(axis).divisor for axis in windows.values())
     aggregation = Aggregation(watch.options.aggregate)
     joined = torch.stack([aggregation(torch.full((1, 1, int(c) * taps), nominal, dtype=torch.float64))[0] for c in count])
     groups = len(pairs)
     watch.link(kind, pairs[:, 0], pairs[:, 1], Convolution(groups, groups, groups=groups), Constant(joined))
 
 
-def _gather_windows(source: Ids, windows: Mapping[int, Window]) -> tuple[Ids, int]:
+def _widest(windows: Sequence[Window]) -> Window:
+    """Return the window that stands for its axis in channel granularity."""
+    return max(windows, key=lambda window: window.reach)
+
+
+def _gather_windows(source: Ids, windows: Mapping[int, Sequence[Window]]) -> tuple[Ids, int]:
     """Collect the nodes in each window, (*axes, window); and how many taps of a window are one and the same node."""
     gathered, taps = collapse(source)[0][..., None], 1
-    for axis, window in windows.items():
-        longest = max((len(members) for members in window.members), default=0)
+    for axis, along in windows.items():
         if gathered.shape[axis] == 1:
-            taps *= max(window.sizes, default=1) if max(window.sizes, default=1) > 1 else longest
+            taps *= _widest(along).reach
             continue
-        place = torch.full((len(window.members), longest), -1)
-        for row, members in enumerate(window.members):
-            place[row, : len(members)] = torch.from_numpy(members)
+        place = torch.full((len(along), max(len(window.members) for window in along)), -1)
+        for row, window in enumerate(along):
+            place[row, : len(window.members)] = torch.from_numpy(window.members)
         picked = gathered.index_select(axis, place.clamp(min=0).reshape(-1))
         picked = picked.reshape(*gathered.shape[:axis], *place.shape, *gathered.shape[axis + 1 :])
         absent = (place < 0).view(*[1] * axis, *place.shape, *[1] * (gathered.dim() - axis - 1))

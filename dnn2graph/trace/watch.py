@@ -79,7 +79,8 @@ class Watch(TorchDispatchMode):
     layers, links : list
         What was recorded so far, in order of execution.
     values : list of tensor
-        With ``keep_values``, what each layer's operation returned.
+        With ``keep_values``, what each layer's operation returned; in channel granularity, which of the layer's nodes
+        each element of it belongs to.
     """
 
     model: nn.Module
@@ -249,8 +250,8 @@ class Watch(TorchDispatchMode):
         if bias is not None and not self.by_position:
             bias = self._bias_per_node(bias, ids, size)
         layer = self.add_layer(operation.name, kind, out.shape, size, bias=bias, **fields)
-        if self.keep_values and self.by_position:
-            self.values[layer.origin] = out.detach().clone()
+        if self.keep_values:
+            self.values[layer.origin] = out.detach().clone() if self.by_position else ids
         ids = torch.where(small >= 0, small + layer.start, NO_NODE).expand(out.shape)
         self.node_ids.write(out, ids)
         return ids

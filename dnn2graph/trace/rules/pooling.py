@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..build import Window, as_expression, operand_nodes, pool
+from ...links import Window
+from ..build import as_expression, operand_nodes, pool
 from ..registry import rule
 from ..watch import Operation, Watch
 
@@ -21,16 +22,16 @@ def average_pool(watch: Watch, operation: Operation) -> None:
     """Average over sliding windows, counting padding or not."""
     x, out = operation.args[0], operation.out
     padded, divisor = operation.argument("count_include_pad", True), operation.argument("divisor_override")
-    windows = {}
-    for place, (axis, slide) in enumerate(_slides(operation, x).items()):
-        kernel, stride, padding, _ = slide
+    windows: dict[int, list[Window]] = {}
+    for place, (axis, (kernel, stride, padding, _)) in enumerate(_slides(operation, x).items()):
         starts = np.arange(out.shape[axis]) * stride - padding
         stops = np.minimum(starts + kernel, x.shape[axis] + padding)
-        members = [np.arange(max(a, 0), min(b, x.shape[axis])) for a, b in zip(starts, stops, strict=True)]
-        sizes = (stops - starts).tolist() if padded else [len(m) for m in members]
-        if divisor is not None:
-            sizes = [divisor if place == 0 else 1] * len(members)
-        windows[axis] = Window(members, sizes)
+        windows[axis] = []
+        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+            members = np.arange(max(start, 0), min(stop, x.shape[axis]))
+            size = stop - start if padded else len(members)
+            share = size if divisor is None else divisor if place == 0 else 1
+            windows[axis].append(Window(members, share, size))
     pool(watch, operation, x, out, windows, "pool")
 
 
@@ -41,8 +42,7 @@ def max_pool(watch: Watch, operation: Operation) -> None:
     windows = {}
     for axis, (kernel, stride, padding, dilation) in _slides(operation, x).items():
         places = np.arange(out.shape[axis])[:, None] * stride - padding + np.arange(kernel) * dilation
-        members = [row[(row >= 0) & (row < x.shape[axis])] for row in places]
-        windows[axis] = Window(members, [kernel] * len(members))
+        windows[axis] = [Window(row[(row >= 0) & (row < x.shape[axis])], kernel, kernel) for row in places]
     _maximum(watch, operation, x, out, windows)
 
 
@@ -83,7 +83,7 @@ def extreme(watch: Watch, operation: Operation) -> None:
     _maximum(watch, operation, x, _first(operation.out), windows)
 
 
-def _maximum(watch: Watch, operation: Operation, x: Tensor, out: Tensor, windows: dict[int, Window]) -> None:
+def _maximum(watch: Watch, operation: Operation, x: Tensor, out: Tensor, windows: dict[int, list[Window]]) -> None:
     """Pool by a function that is not linear; its links carry the nominal share ``1 / window size``."""
     expression = as_expression(watch, operation, [x])
     pool(watch, operation, x, out, windows, "pool", function=expression, operands=operand_nodes([watch.ids(x)]))
@@ -101,17 +101,15 @@ def _slides(operation: Operation, x: Tensor) -> dict[int, tuple[int, int, int, i
     kernel = kernel if len(kernel) == count else kernel * count
     stride, padding = setting("stride", kernel), setting("padding", [0])
     dilation = setting("dilation", [1])
-    return {
-        x.dim() - count + i: (kernel[i], stride[i], padding[i], dilation[i]) for i in range(count)
-    }
+    return {x.dim() - count + i: (kernel[i], stride[i], padding[i], dilation[i]) for i in range(count)}
 
 
-def _adaptive(x: Tensor, out: Tensor) -> dict[int, Window]:
+def _adaptive(x: Tensor, out: Tensor) -> dict[int, list[Window]]:
     windows = {}
     for axis in range(2 if x.dim() > 3 else 1, x.dim()):
         inputs, outputs = x.shape[axis], out.shape[axis]
         members = [np.arange(i * inputs // outputs, -(-(i + 1) * inputs // outputs)) for i in range(outputs)]
-        windows[axis] = Window(members, [len(m) for m in members])
+        windows[axis] = [Window(m, len(m), len(m)) for m in members]
     return windows
 
 
@@ -122,8 +120,8 @@ def _axes(operation: Operation, x: Tensor) -> list[int]:
     return sorted(d % x.dim() for d in dims) if dims else list(range(x.dim()))
 
 
-def _whole(length: int, size: int) -> Window:
-    return Window([np.arange(length)], [size])
+def _whole(length: int, divisor: int) -> list[Window]:
+    return [Window(np.arange(length), divisor, length)]
 
 
 def _sequence(value: Any) -> list[int]:

@@ -1,0 +1,7 @@
+"""Measures of the graph, computed from the weights and never from a list of edges."""
+
+from .link_weights import link_weights
+from .strength import fluctuation, strength
+from .tables import layer_table, node_table
+
+__all__ = ["fluctuation", "layer_table", "link_weights", "node_table", "strength"]

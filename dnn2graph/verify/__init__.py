@@ -1,0 +1,194 @@
+"""Proof that a graph computes what its model computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from ..errors import InputError, ModelError
+from ..graph import NeuralGraph
+from ..nodes import Nodes
+from ..replay import node_values, replay, sample_batch
+from ..trace import traced
+from ..trace.inputs import as_arguments
+from ..trace.modules import ModuleStack
+from ..trace.watch import Options
+from .channels import channel_difference
+
+TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
+HALF_TOLERANCE = 2e-2  # half precision keeps 8 to 11 bits, and torch accumulates in another order than the graph
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How far one layer's values are from the model's, on the first sample."""
+
+    layer: str
+    max_abs_error: float
+    max_rel_error: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What :func:`verify` found; true if the graph is the network.
+
+    Attributes
+    ----------
+    ok : bool
+        Whether every error is within the tolerance.
+    max_abs_error, max_rel_error : float
+        Largest deviation of the graph's outputs from the model's, over all samples; relative to the largest absolute
+        value of the same output.
+    first_divergent_layer : str or None
+        The first layer, in topological order, whose values deviate by more than the tolerance.
+    tolerance : float
+    samples : int
+    layers : tuple of LayerError
+    aggregation_error : float or None
+        For a channel graph, the largest relative difference between its weights and the aggregated kernels of the
+        position graph; None otherwise.
+    unchecked : tuple of str
+        Links of a channel graph whose kernels have no one-to-one counterpart to compare with.
+    """
+
+    ok: bool
+    max_abs_error: float
+    max_rel_error: float
+    first_divergent_layer: str | None
+    tolerance: float
+    samples: int
+    layers: tuple[LayerError, ...] = field(repr=False)
+    aggregation_error: float | None = None
+    unchecked: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        verdict = "the graph computes what the model computes" if self.ok else "the graph does NOT compute the model"
+        lines = [
+            f"{verdict}: outputs of {self.samples} sample(s) deviate by at most {self.max_rel_error:.2g} relative "
+            f"({self.max_abs_error:.2g} absolute), tolerance {self.tolerance:g}; {len(self.layers)} layers compared"
+        ]
+        if self.aggregation_error is not None:
+            lines.append(f"channel weights differ from the aggregated kernels by at most {self.aggregation_error:.2g}")
+        if self.unchecked:
+            lines.append(f"links whose aggregation could not be compared: {', '.join(self.unchecked)}")
+        if self.first_divergent_layer is not None:
+            lines.append(f"first diverging layer: {self.first_divergent_layer}")
+        return "\n".join(lines)
+
+
+def verify(
+    model: nn.Module,
+    graph: NeuralGraph,
+    example_input: Any,
+    *,
+    example_kwargs: Mapping[str, Any] | None = None,
+    tolerance: float | None = None,
+) -> Verification:
+    """Replay the graph and compare it with the model: the outputs of all samples, every layer of the first.
+
+    A position graph is replayed as it is. A channel graph, or one that folds a shared module, has no value per position
+    to replay: the model is traced again position by position and unfolded, that graph is replayed, and the channel
+    graph's weights are compared with its aggregated kernels.
+
+    Parameters
+    ----------
+    model : Module
+    graph : NeuralGraph
+        Traced from a model of this architecture; its weights may be others, then it will not verify.
+    example_input : tensor or tuple
+        A batch of samples, as the model takes it.
+    example_kwargs : mapping, optional
+    tolerance : float, optional
+        Largest relative error. Default 1e-5 in float32, 1e-12 in float64.
+
+    Returns
+    -------
+    Verification
+
+    Raises
+    ------
+    InputError, ModelError, UnsupportedOperation
+        If the example does not fit or the model cannot be traced on it.
+    """
+    args, kwargs = as_arguments(example_input), dict(example_kwargs or {})
+    options = Options(**{**graph.options, "granularity": "position", "shared": "unfold"})
+    unrolled, values = traced(model, args, kwargs, options, keep_values=True)
+    replayable = graph.granularity == "position" and not graph.folded
+    subject = graph if replayable else unrolled.with_weights(graph.weights)
+    tolerance = TOLERANCES.get(graph.dtype, HALF_TOLERANCE) if tolerance is None else tolerance
+
+    worst_abs, worst_rel, samples = _compare_outputs(model, subject, args, kwargs)
+    layers = _compare_layers(subject, unrolled, values, args, kwargs)
+    divergent = next((each.layer for each in layers if not each.max_rel_error <= tolerance), None)
+    difference, unchecked = None, ()
+    if graph.granularity == "channel":
+        difference, unchecked = channel_difference(model, graph, unrolled.with_weights(graph.weights), args, kwargs)
+    ok = worst_rel <= tolerance and divergent is None and (difference is None or difference <= tolerance)
+    return Verification(ok, worst_abs, worst_rel, divergent, tolerance, samples, layers, difference, unchecked)
+
+
+def _compare_outputs(
+    model: nn.Module, graph: NeuralGraph, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[float, float, int]:
+    """Return the largest absolute and relative error of the outputs, and the number of samples."""
+    samples = len(sample_batch(graph, args, kwargs)[0])
+    try:
+        with torch.no_grad(), ModuleStack(model).watching():
+            expected = tree_leaves(model(*args, **kwargs))
+    except Exception as error:
+        raise ModelError(f"the model raised {type(error).__name__} on the batch to verify with: {error}") from error
+    found = tree_leaves(replay(graph, args, kwargs))
+    worst_abs = worst_rel = 0.0
+    for leaf, ours, theirs in zip(graph.output.leaves, found, expected, strict=True):
+        if isinstance(leaf, Nodes):
+            if ours.shape != theirs.shape:
+                raise InputError(
+                    f"the model returns {tuple(theirs.shape)} for this batch where the graph returns "
+                    f"{tuple(ours.shape)}: its output does not keep samples along the batch axis; verify one sample"
+                )
+            absolute, relative = deviation(ours, theirs)
+            worst_abs, worst_rel = max(worst_abs, absolute), max(worst_rel, relative)
+    return worst_abs, worst_rel, samples
+
+
+def _compare_layers(
+    graph: NeuralGraph, traced_now: NeuralGraph, values: Sequence[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[LayerError, ...]:
+    """Compare every layer on the first sample with what the model's own operations gave."""
+    if [layer.name for layer in graph.layers] != [layer.name for layer in traced_now.layers]:
+        raise ModelError(
+            "the model took another path on this input than when it was traced, its graph is a different one: "
+            "trace it with this input"
+        )
+    batch = [x[:1] for x in sample_batch(graph, args, kwargs)]
+    ours = node_values(graph, batch)[0]
+    errors = []
+    for layer in graph.layers:
+        theirs = values[layer.origin]
+        if layer.kind != "constant" and theirs.numel():
+            errors.append(LayerError(layer.name, *deviation(ours[layer.start : layer.stop], theirs.reshape(-1))))
+    return tuple(errors)
+
+
+def deviation(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
+    """Return the largest absolute difference, and the same relative to the largest absolute value.
+
+    NaN agrees with NaN and infinity with itself; anything else with either is infinitely far.
+    """
+    ours, theirs = ours.detach().double().cpu(), theirs.detach().double().cpu()
+    if not theirs.numel():
+        return 0.0, 0.0
+    agree = (ours == theirs) | (ours.isnan() & theirs.isnan())
+    difference = torch.where(agree, 0.0, (ours - theirs).abs())
+    worst = float(torch.nan_to_num(difference, nan=torch.inf).max())
+    finite = theirs[theirs.isfinite()]
+    scale = float(finite.abs().max()) if finite.numel() else 0.0
+    return worst, (worst / scale if scale else worst)

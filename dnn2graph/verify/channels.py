@@ -1,0 +1,140 @@
+"""Compare a channel graph's weights with the kernels of the position graph, aggregated by the definition."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from ..graph import NeuralGraph
+from ..links import Convolution, Links
+from ..links.sums import as_numpy
+from ..trace import traced
+from ..trace.watch import Options
+
+Pairs = dict[tuple[int, int], float]
+
+AGGREGATES = {
+    "sum": np.sum,
+    "mean": np.mean,
+    "l1": lambda w: np.abs(w).sum(),
+    "l2": lambda w: np.sqrt(np.square(w).sum()),
+    "maxabs": lambda w: np.abs(w).max(),
+}
+
+
+def channel_difference(
+    model: nn.Module, graph: NeuralGraph, unrolled: NeuralGraph, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[float, tuple[str, ...]]:
+    """Aggregate the position graph's kernels entry by entry and compare with the channel graph's edges.
+
+    Which channel each position node belongs to comes from tracing the model once more in channel granularity and
+    keeping, for every operation, the channel of each element of its output.
+
+    Returns
+    -------
+    difference : float
+        Largest difference relative to the largest weight.
+    unchecked : tuple of str
+        Names of target layers whose links could not be matched one to one.
+    """
+    options = Options(**{**graph.options, "shared": "unfold"})
+    again, channels = traced(model, args, kwargs, options, keep_values=True)
+    again = again.with_weights(graph.weights)
+    of_node = np.full(unrolled.number_of_nodes(), -1)
+    by_origin = {layer.origin: layer for layer in again.layers}
+    for layer in unrolled.layers:
+        counterpart, local = by_origin.get(layer.origin), channels[layer.origin]
+        if counterpart is not None and local.numel() == layer.size:
+            nodes = local.reshape(-1).numpy()
+            of_node[layer.start : layer.stop] = np.where(nodes >= 0, nodes + counterpart.start, -1)
+    worst, unchecked = 0.0, []
+    theirs = _by_target(again)
+    for name, links in _by_target(unrolled).items():
+        expected = _aggregated(links, of_node, graph.aggregate)
+        if expected is None:
+            unchecked.append(name)
+            continue
+        found: Pairs = {}
+        for each in theirs.get(name, []):
+            for block in each.blocks():
+                for i, j, w in zip(block.sources.tolist(), block.targets.tolist(), block.weights.tolist(), strict=True):
+                    found[i, j] = found.get((i, j), 0.0) + w
+        scale = max(map(abs, expected.values()), default=1.0) or 1.0
+        gap = max((abs(expected.get(k, 0.0) - found.get(k, 0.0)) for k in expected.keys() | found.keys()), default=0.0)
+        worst = max(worst, gap / scale)
+    worst = max(worst, _folded_difference(graph, again))
+    return worst, tuple(unchecked)
+
+
+def _by_target(graph: NeuralGraph) -> dict[str, list[Links]]:
+    """Group links by the layer that they enter."""
+    groups: dict[str, list[Links]] = {}
+    for links in graph.links:
+        assert links.target is not None
+        groups.setdefault(links.target.name, []).append(links)
+    return groups
+
+
+def _folded_difference(graph: NeuralGraph, unfolded: NeuralGraph) -> float:
+    """Compare total weights with the unfolded graph's; infinite where a graph of the same layers has other links."""
+    if graph.folded:
+        known = {tuple(links.weight.parameters()) for links in unfolded.links}
+        return 0.0 if all(tuple(links.weight.parameters()) in known for links in graph.links) else float("inf")
+    if len(graph.links) != len(unfolded.links):
+        return float("inf")
+    gap = 0.0
+    for ours, theirs in zip(graph.links, unfolded.links, strict=True):
+        one, other = as_numpy(ours.kernel()), as_numpy(theirs.kernel())
+        if one.shape != other.shape:
+            return float("inf")
+        scale = float(np.abs(other).max(initial=0.0)) or 1.0
+        gap = max(gap, float(np.abs(one - other).max(initial=0.0)) / scale)
+    return gap
+
+
+def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs | None:
+    """Aggregate, for each pair of channels, the different kernel entries that join positions of them."""
+    total: Pairs = {}
+    for links in group:
+        geometry = links.map
+        if not isinstance(geometry, Convolution):
+            return None
+        source = _channel_of_rows(links.source_nodes.ids, of_node)
+        target = _channel_of_rows(links.target_nodes.ids, of_node)
+        if source is None or target is None:  # a channel of the kernel meets several channels of the graph
+            return None
+        kernel = as_numpy(links.kernel()).astype(np.float64)
+        for place, axis in enumerate(geometry.axes):  # (out, in, *taps): a pooling window stands for all its positions
+            if axis.reach is not None:
+                widest = int(axis.reach.argmax())
+                kernel = kernel.take([widest] * int(axis.reach[widest]), axis=2 + place)
+        kernel = kernel.reshape(*kernel.shape[:2], -1)  # (out, in, taps)
+        per_in, per_out = geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups
+        copy, channel = (a.reshape(-1) for a in np.indices(source.shape))
+        out = (channel // per_in * per_out)[:, None] + np.arange(per_out)  # (copies * in, out of the group)
+        into = np.broadcast_to(channel[:, None] % per_in, out.shape)
+        ends = np.stack(
+            [np.broadcast_to(source.reshape(-1)[:, None], out.shape), target[copy[:, None], out], out, into], -1
+        ).reshape(-1, 4)
+        ends = np.unique(ends[ends[:, 0] >= 0], axis=0)  # each kernel entry once for each pair of channels
+        entries = kernel[ends[:, 2], ends[:, 3]]  # (entries, taps)
+        pairs, first = np.unique(ends[:, :2], axis=0, return_index=True)
+        for (i, j), taps in zip(pairs.tolist(), np.split(entries, first[1:]), strict=True):
+            weight = float(AGGREGATES[method](taps))
+            if weight:
+                total[i, j] = total.get((i, j), 0.0) + weight
+    return total
+
+
+def _channel_of_rows(nodes: np.ndarray, of_node: np.ndarray) -> np.ndarray | None:
+    """Return the channel of (copies, channels, *positions) nodes as (copies, channels); None where it varies."""
+    channels = np.where(nodes >= 0, of_node[nodes], -1).reshape(*nodes.shape[:2], -1)
+    if not channels.size:
+        return None
+    highest = channels.max(-1)
+    same = (channels == highest[..., None]) | (channels < 0)
+    return highest if bool(same.all()) else None
+
+
