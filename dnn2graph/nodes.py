@@ -27,6 +27,7 @@ class Nodes:
     def __init__(self, ids: np.ndarray | range, shape: Sequence[int] | None = None) -> None:
         natural = ids.shape if isinstance(ids, np.ndarray) else (len(ids),)
         self.shape = tuple(int(n) for n in (natural if shape is None else shape))
+        self._ids: np.ndarray | range
         if isinstance(ids, np.ndarray):
             flat = ids.reshape(-1).astype(np.int64, copy=False)
             first = int(flat[0]) if flat.size else 0
@@ -63,7 +64,7 @@ class Nodes:
     @cached_property
     def has_gaps(self) -> bool:
         """Whether some element is no node."""
-        return not self.is_range and bool((self._ids < 0).any())  # type: ignore[operator]
+        return not isinstance(self._ids, range) and bool(np.any(self._ids < 0))
 
     @cached_property
     def has_repeats(self) -> bool:
@@ -79,10 +80,9 @@ class Nodes:
 
     def renumbered(self, table: np.ndarray) -> Nodes:
         """Replace each id ``i`` by ``table[i]``; elements that are no node stay so."""
-        if self.is_range:
-            start, stop = self._ids.start, self._ids.stop  # type: ignore[union-attr]
-            return Nodes(table[start:stop], self.shape)
-        return Nodes(np.where(self._ids >= 0, table[self._ids], NO_NODE), self.shape)  # type: ignore[operator, call-overload]
+        if isinstance(self._ids, range):
+            return Nodes(table[self._ids.start : self._ids.stop], self.shape)
+        return Nodes(np.where(self._ids >= 0, table[self._ids], NO_NODE), self.shape)
 
     def gather(self, values: Tensor) -> Tensor:
         """Read ``values`` (batch, nodes + 1), whose last column is zero, as (batch, *shape)."""

@@ -103,7 +103,7 @@ def call(expression: Expression, graph: NeuralGraph, operands: Sequence[Tensor])
 
     if len(operands[0]) == 1:
         return one_sample(*(operand[0] for operand in operands))[None]
-    return torch.vmap(one_sample)(*operands)  # type: ignore[no-any-return]
+    return torch.vmap(one_sample)(*operands)
 
 
 def sample_batch(graph: NeuralGraph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:
@@ -120,7 +120,9 @@ def sample_batch(graph: NeuralGraph, args: Sequence[Any], kwargs: Mapping[str, A
             "granularity='position', or let dnn2graph.verify do so"
         )
     if graph.folded:
-        raise InputError("the graph folds a module that is called more than once: trace it with shared='unfold' to replay")
+        raise InputError(
+            "the graph folds a module that is called more than once: trace it with shared='unfold' to replay"
+        )
     tensors = input_tensors(args, kwargs)
     if len(tensors) != len(graph.inputs):
         raise InputError(f"the graph has {len(graph.inputs)} input(s), {len(tensors)} tensor(s) were given")
@@ -136,7 +138,8 @@ def sample_batch(graph: NeuralGraph, args: Sequence[Any], kwargs: Mapping[str, A
             x = x.movedim(axis, 0).unsqueeze(1 + axis) if fits else x
         if not fits:
             wanted = ["N" if i == axis else n for i, n in enumerate(sample)]
-            raise InputError(f"input {layer.name!r} must have shape ({', '.join(map(str, wanted))}), not {tuple(x.shape)}")
+            shape = ", ".join(map(str, wanted))
+            raise InputError(f"input {layer.name!r} must have shape ({shape}), not {tuple(x.shape)}")
         batch.append(x)
     if len({len(x) for x in batch}) != 1:
         raise InputError(f"the inputs hold different numbers of samples: {[len(x) for x in batch]}")

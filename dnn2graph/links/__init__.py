@@ -13,7 +13,7 @@ from torch import Tensor
 from ..nodes import Nodes
 from ..weights import Expression, Weights
 from .axis import Axis, Sliding, Window
-from .convolution import BLOCK_EDGES, Convolution, RowBlock
+from .convolution import BLOCK_EDGES, Convolution
 from .listed import Listed
 from .sums import PARTS, as_numpy, part_of
 
@@ -89,9 +89,9 @@ class Links:
 
     def transpose(self, y: Tensor) -> Tensor:
         """Apply the adjoint ``Lᵀ``: (batch, *map.out_shape) to (batch, *map.in_shape)."""
-        ones = y.new_zeros(len(y), *self.map.in_shape)
+        anywhere = y.new_zeros(len(y), *self.map.in_shape)  # a linear map has the same derivative everywhere
         with torch.enable_grad():
-            return torch.func.vjp(self.apply, ones)[1](y)[0]  # type: ignore[no-any-return]
+            return torch.func.vjp(self.apply, anywhere)[1](y)[0]
 
     @property
     def nnz(self) -> int:

@@ -6,9 +6,8 @@ one whose kernel is constant; a residual sum one whose kernel is 1. One class se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -17,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .axis import Axis
+from .axis import Axis, Sliding
 from .sums import kernel_sums
 
 BLOCK_EDGES = 1 << 18  # edges unrolled at a time: large enough for numpy, small enough for the cache
@@ -71,13 +70,14 @@ class Convolution:
     def apply(self, x: Tensor, kernel: Tensor) -> Tensor:
         """Map (batch, *in_shape) to (batch, *out_shape)."""
         x = x.reshape(-1, *self.in_shape[1:])  # (batch * copies, in, *positions)
-        sliding = [axis.sliding for axis in self.axes]
+        slides = [axis.sliding for axis in self.axes if axis.sliding is not None]
+        regular = len(slides) == len(self.axes) <= 3
         if not self.axes:
             y = self._apply_dense(x, kernel)
-        elif len(self.axes) <= 3 and all(s is not None and not s.transposed for s in sliding):
-            y = self._apply_convolution(x, kernel)
-        elif len(self.axes) <= 3 and all(s is not None and s.transposed for s in sliding):
-            y = self._apply_transposed(x, kernel)
+        elif regular and not any(slide.transposed for slide in slides):
+            y = self._apply_convolution(x, kernel, slides)
+        elif regular and all(slide.transposed for slide in slides):
+            y = self._apply_transposed(x, kernel, slides)
         else:
             y = self._apply_tables(x, kernel)
         return y.reshape(-1, *self.out_shape)
@@ -88,38 +88,34 @@ class Convolution:
         grouped = kernel.reshape(self.groups, -1, kernel.shape[1])  # (groups, out, in)
         return torch.einsum("bgi,goi->bgo", x.reshape(len(x), self.groups, -1), grouped)
 
-    def _apply_convolution(self, x: Tensor, kernel: Tensor) -> Tensor:
-        padding: list[int] = []
-        for axis in reversed(self.axes):
-            assert axis.sliding is not None
-            reach = (axis.outputs - 1) * axis.sliding.stride + (axis.taps - 1) * axis.sliding.dilation + 1
-            padding += [axis.sliding.padding, reach - axis.sliding.padding - axis.inputs]  # negative crops
+    def _apply_convolution(self, x: Tensor, kernel: Tensor, slides: Sequence[Sliding]) -> Tensor:
+        padding: list[int] = []  # innermost axis first; a negative number crops
+        for axis, slide in zip(reversed(self.axes), reversed(slides), strict=True):
+            reach = (axis.outputs - 1) * slide.stride + (axis.taps - 1) * slide.dilation + 1
+            padding += [slide.padding, reach - slide.padding - axis.inputs]
         x = F.pad(x, padding) if any(padding) else x
-        return _CONVOLVE[len(self.axes)](
-            x, kernel, None, [a.sliding.stride for a in self.axes], 0, [a.sliding.dilation for a in self.axes], self.groups  # type: ignore[union-attr]
-        )
+        strides, dilations = [s.stride for s in slides], [s.dilation for s in slides]
+        return _CONVOLVE[len(slides)](x, kernel, None, strides, 0, dilations, self.groups)
 
-    def _apply_transposed(self, x: Tensor, kernel: Tensor) -> Tensor:
+    def _apply_transposed(self, x: Tensor, kernel: Tensor, slides: Sequence[Sliding]) -> Tensor:
         grouped = kernel.reshape(self.groups, -1, *kernel.shape[1:]).transpose(1, 2)  # (groups, in, out, *taps)
-        stride = [a.sliding.stride for a in self.axes]  # type: ignore[union-attr]
-        dilation = [a.sliding.dilation for a in self.axes]  # type: ignore[union-attr]
-        y = _TRANSPOSE[len(self.axes)](x, grouped.flatten(0, 1), None, stride, 0, 0, self.groups, dilation)
+        strides, dilations = [s.stride for s in slides], [s.dilation for s in slides]
+        y = _TRANSPOSE[len(slides)](x, grouped.flatten(0, 1), None, strides, 0, 0, self.groups, dilations)
         padding: list[int] = []
-        for axis, length in zip(reversed(self.axes), reversed(y.shape), strict=False):
-            assert axis.sliding is not None
-            padding += [-axis.sliding.padding, axis.outputs + axis.sliding.padding - length]
+        for axis, slide, length in zip(reversed(self.axes), reversed(slides), reversed(y.shape[2:]), strict=True):
+            padding += [-slide.padding, axis.outputs + slide.padding - length]
         return F.pad(y, padding) if any(padding) else y
 
     def _apply_tables(self, x: Tensor, kernel: Tensor) -> Tensor:
         """Contract each axis with its table, then the taps and channels with the kernel."""
-        for place, axis in enumerate(self.axes):
+        for axis in self.axes:
             table = torch.as_tensor(axis.incidence, dtype=x.dtype, device=x.device)  # (outputs, taps, inputs)
             x = torch.tensordot(x, table, dims=([2], [2]))  # moves this axis to the end, as (outputs, taps)
-            del place
         axes = len(self.axes)
         order = [0, 1, *range(2, 2 + 2 * axes, 2), *range(3, 3 + 2 * axes, 2)]
-        x = x.permute(order).reshape(len(x), self.groups, self.in_channels // self.groups, -1, prod(self.kernel_shape[2:]))
-        grouped = kernel.reshape(self.groups, -1, x.shape[2], x.shape[4])  # (groups, out, in, taps)
+        per_group, taps = self.in_channels // self.groups, prod(self.kernel_shape[2:])
+        x = x.permute(order).reshape(len(x), self.groups, per_group, -1, taps)
+        grouped = kernel.reshape(self.groups, -1, per_group, taps)  # (groups, out, in, taps)
         return torch.einsum("bgipt,goit->bgop", x, grouped)
 
     # ------------------------------------------------------------------ measures, in closed form

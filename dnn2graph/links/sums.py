@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "square": np.square,
 }
 SMALL = 1 << 16  # weights; below, widening the whole matrix to float64 costs nothing
+LARGE = 1 << 24  # weights; from here on the compiled loop is worth the half second that importing it takes
 BLOCK_BYTES = 1 << 20  # a block of rows that stays in the cache while it is summed along both axes
 
 
@@ -72,7 +73,8 @@ def dense_sums(matrix: np.ndarray, part: str = "signed") -> tuple[np.ndarray, np
     if matrix.size <= SMALL:
         wide = part_of(matrix.astype(np.float64), part)
         return wide.sum(1), wide.sum(0)
-    if part in ("signed", "abs") and matrix.flags.c_contiguous and matrix.dtype in (np.float32, np.float64):
+    compilable = part in ("signed", "abs") and matrix.flags.c_contiguous and matrix.dtype in (np.float32, np.float64)
+    if compilable and matrix.size >= LARGE:
         compiled = compiled_sums()
         if compiled is not None:
             rows, columns = np.zeros(matrix.shape[0]), np.zeros(matrix.shape[1])
@@ -120,7 +122,7 @@ def compiled_sums() -> Callable[[np.ndarray, np.ndarray, np.ndarray, bool], None
         return None
 
     # Reassociation lets the compiler vectorise the sums; NaN and infinity keep their meaning.
-    @numba.njit(fastmath={"reassoc", "nsz", "contract", "arcp"}, nogil=True, cache=True)  # type: ignore[untyped-decorator]
+    @numba.njit(fastmath={"reassoc", "nsz", "contract", "arcp"}, nogil=True, cache=True)
     def sums(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, absolute: bool) -> None:
         height, width = matrix.shape
         whole = height - height % 4
@@ -129,7 +131,8 @@ def compiled_sums() -> Callable[[np.ndarray, np.ndarray, np.ndarray, bool], None
             sum_a = sum_b = sum_c = sum_d = 0.0
             if absolute:
                 for j in range(width):
-                    w, x, y, z = abs(np.float64(a[j])), abs(np.float64(b[j])), abs(np.float64(c[j])), abs(np.float64(d[j]))
+                    w, x = abs(np.float64(a[j])), abs(np.float64(b[j]))
+                    y, z = abs(np.float64(c[j])), abs(np.float64(d[j]))
                     sum_a += w
                     sum_b += x
                     sum_c += y
@@ -137,7 +140,8 @@ def compiled_sums() -> Callable[[np.ndarray, np.ndarray, np.ndarray, bool], None
                     columns[j] += (w + x) + (y + z)
             else:
                 for j in range(width):
-                    w, x, y, z = np.float64(a[j]), np.float64(b[j]), np.float64(c[j]), np.float64(d[j])
+                    w, x = np.float64(a[j]), np.float64(b[j])
+                    y, z = np.float64(c[j]), np.float64(d[j])
                     sum_a += w
                     sum_b += x
                     sum_c += y
@@ -153,4 +157,4 @@ def compiled_sums() -> Callable[[np.ndarray, np.ndarray, np.ndarray, bool], None
                 columns[j] += weight
             rows[i] = total
 
-    return sums  # type: ignore[no-any-return]
+    return sums

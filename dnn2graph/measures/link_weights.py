@@ -96,7 +96,8 @@ def moments(weights: Callable[[], Iterator[Weighted]], zeros: bool = False) -> M
             squares += float(np.square(values) @ edges)
             low, high = min(low, float(values.min())), max(high, float(values.max()))
     if not count:
-        return Moments(*[float("nan")] * 6, l1=0.0, l2=0.0, count=0)
+        undefined = float("nan")
+        return Moments(undefined, undefined, undefined, undefined, undefined, undefined, l1=0.0, l2=0.0, count=0)
     mean = total / count
     central = np.zeros(3)
     for values, edges in weights():

@@ -117,7 +117,8 @@ def fluctuation(
 
 def _add_missing_side(graph: NeuralGraph, into: np.ndarray, out_of: np.ndarray) -> None:
     """Add 1 where a whole layer has no in-edges, or no out-edges."""
-    entered, left = set(), set()
+    entered: set[str] = set()
+    left: set[str] = set()
     for links in graph.links:
         assert links.target is not None
         entered.add(links.target.name)

@@ -101,11 +101,10 @@ def traced(
     except Dnn2graphError:
         raise
     except Exception as error:
-        shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-        raise ModelError(
-            f"the model raised {type(error).__name__} on the example input of shape {shapes}: {error} "
-            "(check that the example is what the model takes)"
-        ) from error
+        if "HigherOrderOperator" in str(error):
+            watch.refuse_name(str(error).split("HigherOrderOperator ")[1].split()[0])
+            raise UnsupportedOperation(list(watch.unsupported)) from error
+        raise ModelError(_explain(error, inputs, batch_axis)) from error
     if watch.unsupported:
         raise UnsupportedOperation(list(watch.unsupported))
     output = watch.output(result)
@@ -132,6 +131,16 @@ def traced(
     )
     _check_reached(graph)
     return graph, watch.values
+
+
+def _explain(error: Exception, inputs: list[Tensor], batch_axis: int | None) -> str:
+    """Say what the model raised, on what, and what to try."""
+    shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
+    whole = "" if batch_axis is None else ", or pass batch_axis=None if it needs the whole example at once"
+    return (
+        f"the model raised {type(error).__name__} on one sample of the example input, shape {shapes}: {error} "
+        f"(check that the example is what the model takes{whole})"
+    )
 
 
 def _simplify(draft: Draft, options: Options) -> None:

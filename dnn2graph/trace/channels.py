@@ -14,6 +14,7 @@ from .ids import NodeIds
 from .modules import ModuleStack
 from .registry import RULES
 from .rules import convolution, linear, moves, normalisation
+from .watch import Operation
 
 CHANNEL_AXIS = {
     convolution.convolution: -3,  # of (samples, channels, *positions): counted below
@@ -55,7 +56,7 @@ class Probe(TorchDispatchMode):
             self._classify(self.node_ids.read(operand), axis)
         elif isinstance(out, Tensor):
             if rule is moves.move:
-                moves.move(self, moves.Operation(func, args, kwargs, out))  # type: ignore[arg-type]
+                moves.move(self, Operation(func, args, kwargs, out))  # type: ignore[arg-type]
             elif torch.Tag.pointwise in func.tags and followed[0].shape == out.shape:
                 self.node_ids.write(out, self.node_ids.read(followed[0]))
         return out

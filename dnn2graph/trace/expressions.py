@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_iter, tree_leaves, tree_map_only
 
 from ..weights import Call, Constant, Expression, Parameter
+from .ids import storage_key
 
 
 class Expressions:
@@ -31,7 +32,9 @@ class Expressions:
         for name, tensor in self.weights.items():
             if id(tensor) not in self._known:
                 self._known[id(tensor)] = (tensor, Parameter(name))
-                self._storages.setdefault(tensor.untyped_storage()._cdata, name)
+                key = storage_key(tensor)
+                if key is not None:
+                    self._storages.setdefault(key, name)
 
     def depends_on_parameters(self, tensors: Iterable[Any]) -> bool:
         """Whether any of the values is a parameter or computed from one."""
@@ -41,7 +44,8 @@ class Expressions:
         """Return how a tensor is computed from parameters; a constant where it is not."""
         if id(tensor) in self._known:
             return self._known[id(tensor)][1]
-        name = self._storages.get(tensor.untyped_storage()._cdata)
+        key = storage_key(tensor)
+        name = None if key is None else self._storages.get(key)
         if name is None or not tensor.numel():
             return Constant(tensor.detach().clone())
         whole = self.weights[name]  # an alias that no operation made, such as ``parameter.data``

@@ -23,7 +23,7 @@ class NodeIds:
 
     def knows(self, tensor: Tensor) -> bool:
         """Whether some element of the tensor's storage is or was a node."""
-        return tensor.untyped_storage()._cdata in self._of_storage
+        return storage_key(tensor) in self._of_storage
 
     def read(self, tensor: Tensor) -> Tensor:
         """Return the ids of a tensor's elements, int64 of the tensor's shape; a view."""
@@ -44,6 +44,11 @@ class NodeIds:
         if len(self._of_storage) >= self._purge_at:
             self._of_storage = {k: entry for k, entry in self._of_storage.items() if not entry[0].expired()}
             self._purge_at = 64 + 2 * len(self._of_storage)
+
+
+def storage_key(tensor: Tensor) -> int | None:
+    """Tell storages apart; None for tensors without one, such as sparse ones."""
+    return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else None
 
 
 def collapse(*tensors: Tensor) -> tuple[Tensor, ...]:

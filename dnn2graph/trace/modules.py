@@ -46,7 +46,7 @@ class ModuleStack:
             torch.backends.mha.set_fastpath_enabled(False)  # fused encoder kernels would hide the layers
             self._model.eval()
             for name, module in self._model.named_modules():
-                if name:
+                if name and not isinstance(module, torch.jit.ScriptModule):  # those take no hooks
                     handles.append(module.register_forward_pre_hook(self._entering(name)))
                     handles.append(module.register_forward_hook(self._leave, always_call=True))
             yield

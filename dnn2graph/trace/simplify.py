@@ -63,7 +63,7 @@ class Draft:
         if nodes.is_range:
             ends = np.array([nodes.start, nodes.start + nodes.size - 1])
             first, last = np.searchsorted(self._starts, ends, side="right") - 1
-            return [origin for origin in self._origins[first : last + 1]]
+            return self._origins[first : last + 1]
         present = np.unique(nodes.flat)
         places = np.unique(np.searchsorted(self._starts, present[present >= 0], side="right") - 1)
         return [self._origins[i] for i in places]

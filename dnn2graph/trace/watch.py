@@ -6,6 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -16,7 +17,7 @@ from ..links import Links
 from ..nodes import NO_NODE, Nodes
 from ..weights import Call, Constant, Expression, mean_over_nodes
 from .expressions import Expressions, functional
-from .ids import NodeIds, collapse, distinct
+from .ids import NodeIds, collapse, distinct, storage_key
 from .modules import ModuleStack
 from .registry import Rule, rule_for
 
@@ -68,7 +69,7 @@ class Refused(Exception):
     """Raised by a rule for a form of its operation that it does not represent; the message says which."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Watch(TorchDispatchMode):
     """Record the layers and links of one run of a model.
 
@@ -128,12 +129,14 @@ class Watch(TorchDispatchMode):
     def _only_aliases(self, out: Any, tensors: Sequence[Tensor]) -> bool:
         """Whether all outputs share storage with an input, as those of ``_unsafe_view`` do."""
         outputs = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
-        storages = {t.untyped_storage()._cdata for t in tensors}
-        return bool(outputs) and all(t.untyped_storage()._cdata in storages for t in outputs)
+        storages = {storage_key(t) for t in tensors} - {None}
+        return bool(outputs) and all(storage_key(t) in storages for t in outputs)
 
     def _represent(self, operation: Operation, tensors: Sequence[Tensor]) -> None:
         rule: Rule | None = rule_for(operation.func)
         try:
+            if any(t.is_complex() for t in tensors):
+                raise Refused("complex numbers")
             if any(t is noise for t in tensors for noise in self._random):
                 raise Refused("random numbers enter the activations")
             if rule is None:
@@ -151,6 +154,10 @@ class Watch(TorchDispatchMode):
             if isinstance(out, Tensor) and not self.node_ids.knows(out):
                 self.node_ids.write(out, torch.full((), self.count))
                 self.count += 1
+
+    def refuse_name(self, name: str) -> None:
+        """Note an operation that torch does not let a watcher see, such as ``torch.cond``."""
+        self.unsupported[f"{self.modules.name or type(self.model).__name__}: {name}"] = None
 
     # ------------------------------------------------------------------ what rules ask
 
@@ -288,7 +295,8 @@ class Watch(TorchDispatchMode):
 
     def link(self, kind: str, source: Ids, target: Ids, geometry: Any, weight: Expression) -> None:
         """Add links; where a shared module is folded, the same links are not added twice."""
-        links = Links(kind, Nodes(_array(source, geometry.in_shape)), Nodes(_array(target, geometry.out_shape)), geometry, weight)
+        ends = Nodes(_array(source, geometry.in_shape)), Nodes(_array(target, geometry.out_shape))
+        links = Links(kind, *ends, geometry, weight)
         if self.folded:
             if any(_same(links, other) for other in self.links):
                 return
@@ -310,8 +318,6 @@ def _array(ids: Ids, shape: tuple[int, ...]) -> Any:
 
 
 def _same(one: Links, other: Links) -> bool:
-    import numpy as np
-
     return (
         one.map.kernel_shape == other.map.kernel_shape
         and tuple(one.weight.parameters()) == tuple(other.weight.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ..trace.watch import Options
 
 Pairs = dict[tuple[int, int], float]
 
-AGGREGATES = {
+AGGREGATES: dict[str, Callable[[np.ndarray], Any]] = {
     "sum": np.sum,
     "mean": np.mean,
     "l1": lambda w: np.abs(w).sum(),
@@ -64,7 +65,7 @@ def channel_difference(
         scale = max(map(abs, expected.values()), default=1.0) or 1.0
         gap = max((abs(expected.get(k, 0.0) - found.get(k, 0.0)) for k in expected.keys() | found.keys()), default=0.0)
         worst = max(worst, gap / scale)
-    worst = max(worst, _folded_difference(graph, again))
+    worst = max(worst, _weight_difference(graph, again))
     return worst, tuple(unchecked)
 
 
@@ -77,21 +78,30 @@ def _by_target(graph: NeuralGraph) -> dict[str, list[Links]]:
     return groups
 
 
-def _folded_difference(graph: NeuralGraph, unfolded: NeuralGraph) -> float:
-    """Compare total weights with the unfolded graph's; infinite where a graph of the same layers has other links."""
-    if graph.folded:
-        known = {tuple(links.weight.parameters()) for links in unfolded.links}
-        return 0.0 if all(tuple(links.weight.parameters()) in known for links in graph.links) else float("inf")
-    if len(graph.links) != len(unfolded.links):
+def _weight_difference(graph: NeuralGraph, unfolded: NeuralGraph) -> float:
+    """Compare each links' kernel with that of the graph traced now; infinite where it has no counterpart.
+
+    Links of a folded graph have a counterpart for each call of their module: the one with the same parameters.
+    """
+    if not graph.folded and len(graph.links) != len(unfolded.links):
         return float("inf")
-    gap = 0.0
-    for ours, theirs in zip(graph.links, unfolded.links, strict=True):
-        one, other = as_numpy(ours.kernel()), as_numpy(theirs.kernel())
-        if one.shape != other.shape:
-            return float("inf")
-        scale = float(np.abs(other).max(initial=0.0)) or 1.0
-        gap = max(gap, float(np.abs(one - other).max(initial=0.0)) / scale)
-    return gap
+    worst = 0.0
+    for place, ours in enumerate(graph.links):
+        names = tuple(ours.weight.parameters())
+        if graph.folded and not names:
+            continue  # sums of the same neuron, once for each call
+        same = [each for each in unfolded.links if tuple(each.weight.parameters()) == names]
+        counterparts = same if graph.folded else [unfolded.links[place]]
+        worst = max(worst, min((_gap(ours, each) for each in counterparts), default=np.inf))
+    return worst
+
+
+def _gap(ours: Links, theirs: Links) -> float:
+    one, other = as_numpy(ours.kernel()), as_numpy(theirs.kernel())
+    if one.shape != other.shape:
+        return float("inf")
+    scale = float(np.abs(other).max(initial=0.0)) or 1.0
+    return float(np.abs(one - other).max(initial=0.0)) / scale
 
 
 def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs | None:

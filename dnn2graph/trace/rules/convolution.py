@@ -6,7 +6,7 @@ import torch
 
 from ...links import Axis
 from ...weights import Call, Expression
-from ..build import connect_convolution
+from ..connect import connect_convolution
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...weights import Call, Expression
-from ..build import connect_convolution
+from ..connect import connect_convolution
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
 

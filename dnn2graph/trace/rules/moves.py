@@ -117,7 +117,7 @@ def _ids_in(watch: Watch, arguments: Any) -> tuple[tuple[Any, ...], dict[str, An
             return watch.moved_ids(t) - NO_NODE
         return t.cpu()
 
-    return tree_map_only(Tensor, ids, arguments)  # type: ignore[no-any-return]
+    return tree_map_only(Tensor, ids, arguments)
 
 
 def _on_ids(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

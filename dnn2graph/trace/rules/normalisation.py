@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ...weights import Call, Expression, normalisation_scale, normalisation_shift
-from ..build import connect_elementwise
+from ..connect import connect_elementwise
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
 

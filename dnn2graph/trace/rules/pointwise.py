@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ...weights import Call, Expression
-from ..build import activation, channel_axis, connect_elementwise, connect_operands, function, tensor_arguments, unique
+from ..build import activation, channel_axis, function, tensor_arguments, unique
+from ..connect import connect_elementwise, connect_operands
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
 
@@ -111,9 +112,8 @@ def scale(watch: Watch, operation: Operation, x: Tensor, factor: Any) -> None:
     if isinstance(factor, Tensor):
         factor = watch.expression(factor)
     source = watch.ids(x).expand(operation.out.shape)
-    ids = watch.born(
-        operation, operation.out, "scale", watch.new_by_source(source), channel_axis=channel_axis(watch, x, operation.out)
-    )
+    axis = channel_axis(watch, x, operation.out)
+    ids = watch.born(operation, operation.out, "scale", watch.new_by_source(source), channel_axis=axis)
     connect_elementwise(watch, source, ids, "weight" if learned else "unit", factor)
 
 

@@ -1,0 +1,168 @@
+"""How links are made: from the node ids on either side and a weight expression, in either granularity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+
+from ..links import Axis, Convolution, Listed
+from ..nodes import NO_NODE
+from ..weights import UNSIGNED_AGGREGATES, Aggregation, Call, Constant, Expression, pick, take
+from .ids import collapse, distinct
+from .watch import Ids, Watch
+
+
+def connect_convolution(
+    watch: Watch, source: Ids, target: Ids, axes: Sequence[Axis], groups: int, weight: Expression, kind: str = "weight"
+) -> None:
+    """Link neurons through a kernel (out, in / groups, *taps).
+
+    Parameters
+    ----------
+    source : int64 tensor (copies, in, *input positions)
+    target : int64 tensor (copies, out, *output positions)
+    """
+    copies, channels = source.shape[:2]
+    if watch.by_position:
+        geometry = Convolution(channels, target.shape[1], tuple(axes), groups, copies)
+        watch.link(kind, source, target, geometry, weight)
+        return
+    out = target.movedim(1, 0).reshape(target.shape[1], -1)[:, 0]  # one node per out-channel
+    small = collapse(source)[0]
+    whole = small.numel() == channels and bool((small >= 0).all())
+    if groups > 1 and not (whole and len(torch.unique(small)) == channels):
+        _connect_grouped(watch, source, out, groups, weight, kind)
+        return
+    if small.numel() == channels:
+        nodes = small.reshape(-1)
+    else:  # several nodes meet the same in-channel: each of them meets its taps
+        channel = torch.arange(channels).view(1, -1, *[1] * (source.dim() - 2)).expand(source.shape)
+        pairs, _ = distinct(source, channel)
+        nodes = pairs[:, 0]
+        weight = Call(take, (weight, 1, pairs[:, 1]))
+    members, segment = torch.unique(nodes[nodes >= 0], return_inverse=True)
+    segments = torch.full_like(nodes, NO_NODE)
+    segments[nodes >= 0] = segment
+    if not len(members):
+        return
+    own = groups > 1 or torch.equal(segments, torch.arange(len(nodes)))
+    sources = nodes if own else members
+    aggregation = Aggregation(watch.options.aggregate, None if own else tuple(segments.tolist()))
+    geometry = Convolution(len(sources), len(out), (), groups)
+    watch.link(kind, sources, out, geometry, Call(aggregation, (weight,)))
+
+
+def _connect_grouped(watch: Watch, source: Ids, out: Ids, groups: int, weight: Expression, kind: str) -> None:
+    """Channel links of a grouped convolution whose in-channels are not one node each: an explicit list."""
+    channels = source.shape[1]
+    channel = torch.arange(channels).view(1, -1, *[1] * (source.dim() - 2)).expand(source.shape)
+    pairs, _ = distinct(source, channel)
+    pairs = pairs[pairs[:, 0] >= 0]
+    per_in, per_out = channels // groups, len(out) // groups
+    place = (pairs[:, 1:] // per_in * per_out + torch.arange(per_out)).reshape(-1)  # out-channel of each triple
+    within = (pairs[:, 1] % per_in).repeat_interleave(per_out)
+    sources, first = torch.unique(pairs[:, 0], return_inverse=True)
+    ends = torch.stack([first.repeat_interleave(per_out), place], 1)
+    edges, segment = torch.unique(ends, dim=0, return_inverse=True)
+    geometry = Listed(len(sources), len(out), edges[:, 0].numpy(), edges[:, 1].numpy())
+    order = torch.argsort(segment, stable=True)
+    entries = Call(pick, (weight, place[order], within[order]))  # (1, triples, taps)
+    aggregation = Aggregation(watch.options.aggregate, tuple(segment[order].tolist()))
+    watch.link(kind, sources, out, geometry, Call(torch.select, (Call(aggregation, (entries,)), 0, 0)))
+
+
+def connect_elementwise(
+    watch: Watch, source: Ids, target: Ids, kind: str = "unit", coefficient: float | Expression = 1.0
+) -> None:
+    """Link neurons element by element.
+
+    Parameters
+    ----------
+    source, target : int64 tensors of one shape
+        Where the source is -1 there is no link.
+    coefficient : float or Expression
+        The weights; an expression broadcasts against that shape.
+    """
+    if not watch.by_position:
+        _connect_pairs(watch, source, target, kind, coefficient)
+        return
+    keep = (source >= 0).reshape(-1)
+    if isinstance(coefficient, Expression):
+        shape = coefficient.evaluate(watch.expressions.weights).shape
+        shape = torch.Size([1] * (source.dim() - len(shape)) + list(shape))
+        varying = [axis for axis, length in enumerate(shape) if length > 1]
+        if len(varying) <= 1 and bool(keep.all()):
+            axis = varying[0] if varying else 0
+            channels = shape[axis] if varying else 1
+            copies, positions = prod(source.shape[:axis]), prod(source.shape[axis + 1 :])
+            if not varying:
+                copies, positions = source.numel(), 1
+            axes = (Axis.identity(positions),) if positions > 1 else ()
+            geometry = Convolution(channels, channels, axes, channels, copies)
+            watch.link(kind, source, target, geometry, Call(torch.reshape, (coefficient, geometry.kernel_shape)))
+            return
+        everywhere = Call(torch.broadcast_to, (coefficient, tuple(source.shape)))
+        kernel: Expression = Call(torch.reshape, (everywhere, (-1, 1)))
+        if not bool(keep.all()):
+            kernel = Call(take, (kernel, 0, keep.nonzero().reshape(-1)))
+        count = int(keep.sum())
+        geometry = Convolution(count, count, (), count)
+    else:
+        kernel = Constant(torch.full((1, 1), float(coefficient), dtype=torch.float64))
+        geometry = Convolution(1, 1, copies=int(keep.sum()))
+    if bool(keep.any()):
+        watch.link(kind, source.reshape(-1)[keep], target.reshape(-1)[keep], geometry, kernel)
+
+
+def _connect_pairs(watch: Watch, source: Ids, target: Ids, kind: str, coefficient: float | Expression) -> None:
+    """Elementwise links in channel granularity: each pair of nodes once, its weights aggregated."""
+    unsigned = watch.options.aggregate in UNSIGNED_AGGREGATES
+    if not isinstance(coefficient, Expression):
+        pairs, _ = distinct(source, target)
+        pairs = pairs[pairs[:, 0] >= 0]
+        if len(pairs):
+            geometry = Convolution(1, 1, copies=len(pairs))
+            weight = abs(coefficient) if unsigned else coefficient
+            number = Constant(torch.full((1, 1), float(weight), dtype=torch.float64))
+            watch.link(kind, pairs[:, 0], pairs[:, 1], geometry, number)
+        return
+    value = coefficient.evaluate(watch.expressions.weights)
+    entry = torch.arange(value.numel()).view(value.shape).expand(source.shape)
+    triples, _ = distinct(source, target, entry)
+    triples = triples[triples[:, 0] >= 0]
+    if not len(triples):
+        return
+    pairs, segment = torch.unique(triples[:, :2], dim=0, return_inverse=True)
+    geometry = Convolution(len(pairs), len(pairs), groups=len(pairs))
+    kernel = Call(torch.reshape, (coefficient, (-1,)))
+    if not torch.equal(triples[:, 2], torch.arange(value.numel())):
+        kernel = Call(take, (kernel, 0, triples[:, 2]))
+    if len(pairs) < len(triples):
+        aggregation = Aggregation(watch.options.aggregate, tuple(segment.tolist()))
+        kernel = Call(aggregation, (Call(torch.reshape, (kernel, (1, -1, 1))),))
+    elif unsigned:
+        kernel = Call(torch.abs, (kernel,))
+    watch.link(kind, pairs[:, 0], pairs[:, 1], geometry, Call(torch.reshape, (kernel, (-1, 1))))
+
+
+def connect_operands(
+    watch: Watch, operands: Sequence[Ids], target: Ids, kind: str, coefficients: Sequence[float]
+) -> None:
+    """Link several operands elementwise to one target, each pair of nodes once: ``x + x`` is one edge of weight 2."""
+    expanded = [operand.expand(target.shape) for operand in operands]
+    weights = [torch.full(target.shape, c, dtype=torch.float64) for c in coefficients]
+    for later in range(1, len(expanded)):
+        for earlier in range(later):
+            same = (expanded[earlier] == expanded[later]) & (expanded[later] >= 0)
+            if bool(same.any()):
+                if kind != "gate":
+                    weights[earlier] = torch.where(same, weights[earlier] + weights[later], weights[earlier])
+                expanded[later] = torch.where(same, NO_NODE, expanded[later])
+    for source, weight in zip(expanded, weights, strict=True):
+        small = collapse(weight)[0]
+        if small.numel() == 1:
+            connect_elementwise(watch, source, target, kind, float(small))
+        elif small.numel():
+            connect_elementwise(watch, source, target, kind, Constant(small))
