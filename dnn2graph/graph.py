@@ -301,13 +301,7 @@ def assemble(layers: Sequence[Layer], links: Sequence[Links], **fields: Any) -> 
     dtype = common_dtype([weights[name] for name in graph.parameters()])
 
     def touched(nodes: Nodes) -> tuple[Layer, ...]:
-        if not nodes.size:
-            return ()
-        if nodes.is_range:
-            first, last = np.searchsorted(starts, [nodes.start, nodes.start + nodes.size - 1], side="right") - 1
-            return tuple(layers[first : last + 1])
-        present = nodes.flat[nodes.flat >= 0]
-        return tuple(layers[i] for i in np.unique(np.searchsorted(starts, present, side="right") - 1))
+        return tuple(layers[place] for place in nodes.owners(starts))
 
     bound = [
         replace(

@@ -74,6 +74,23 @@ class Nodes:
         present = self.flat[self.flat >= 0]
         return bool(present.size) and int(np.bincount(present - present.min()).max()) > 1
 
+    def owners(self, starts: np.ndarray) -> list[int]:
+        """Tell which groups of consecutive nodes, given by their first ids in order, some of the nodes belong to."""
+        if not self.size:
+            return []
+        if isinstance(self._ids, range):
+            first, last = np.array([self._ids.start]), np.array([self._ids.stop - 1])
+        else:  # runs of consecutive ids, of which there are few
+            breaks = np.flatnonzero(np.diff(self._ids) != 1)
+            first, last = self._ids[np.r_[0, breaks + 1]], self._ids[np.r_[breaks, self.size - 1]]
+            first, last = first[last >= 0], last[last >= 0]
+        low = np.searchsorted(starts, np.maximum(first, 0), side="right") - 1
+        high = np.searchsorted(starts, last, side="right") - 1
+        found: set[int] = set()
+        for a, b in set(zip(low.tolist(), high.tolist(), strict=True)):
+            found.update(range(a, b + 1))
+        return sorted(found)
+
     def reshape(self, *shape: int) -> Nodes:
         """Give the same ids another shape."""
         return Nodes(self._ids, shape)

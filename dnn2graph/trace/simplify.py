@@ -58,15 +58,7 @@ class Draft:
 
     def owners(self, nodes: Nodes) -> list[int]:
         """Return the layers that some nodes belong to."""
-        if not nodes.size:
-            return []
-        if nodes.is_range:
-            ends = np.array([nodes.start, nodes.start + nodes.size - 1])
-            first, last = np.searchsorted(self._starts, ends, side="right") - 1
-            return self._origins[first : last + 1]
-        present = np.unique(nodes.flat)
-        places = np.unique(np.searchsorted(self._starts, present[present >= 0], side="right") - 1)
-        return [self._origins[i] for i in places]
+        return [self._origins[place] for place in nodes.owners(self._starts)]
 
     def absorb(self, source: int, target: int, inbound: list[Links], bias: Expression | None) -> None:
         """Let ``target`` take the place of ``source``, node for node."""

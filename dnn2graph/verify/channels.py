@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,7 @@ from ..links.sums import as_numpy
 from ..trace import traced
 from ..trace.watch import Options
 
-Pairs = dict[tuple[int, int], float]
-
-AGGREGATES: dict[str, Callable[[np.ndarray], Any]] = {
-    "sum": np.sum,
-    "mean": np.mean,
-    "l1": lambda w: np.abs(w).sum(),
-    "l2": lambda w: np.sqrt(np.square(w).sum()),
-    "maxabs": lambda w: np.abs(w).max(),
-}
+Pairs = tuple[np.ndarray, np.ndarray]  # int64 ends (pairs, 2), in lexicographic order; weights (pairs,)
 
 
 def channel_difference(
@@ -57,14 +48,8 @@ def channel_difference(
         if expected is None:
             unchecked.append(name)
             continue
-        found: Pairs = {}
-        for each in theirs.get(name, []):
-            for block in each.blocks():
-                for i, j, w in zip(block.sources.tolist(), block.targets.tolist(), block.weights.tolist(), strict=True):
-                    found[i, j] = found.get((i, j), 0.0) + w
-        scale = max(map(abs, expected.values()), default=1.0) or 1.0
-        gap = max((abs(expected.get(k, 0.0) - found.get(k, 0.0)) for k in expected.keys() | found.keys()), default=0.0)
-        worst = max(worst, gap / scale)
+        found = [(np.stack([b.sources, b.targets], 1), b.weights) for each in theirs.get(name, []) for b in each.blocks()]
+        worst = max(worst, _pairwise_gap(expected, _summed(found)))
     worst = max(worst, _weight_difference(graph, again))
     return worst, tuple(unchecked)
 
@@ -106,7 +91,7 @@ def _gap(ours: Links, theirs: Links) -> float:
 
 def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs | None:
     """Aggregate, for each pair of channels, the different kernel entries that join positions of them."""
-    total: Pairs = {}
+    parts = []
     for links in group:
         geometry = links.map
         if not isinstance(geometry, Convolution):
@@ -125,17 +110,55 @@ def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs |
         copy, channel = (a.reshape(-1) for a in np.indices(source.shape))
         out = (channel // per_in * per_out)[:, None] + np.arange(per_out)  # (copies * in, out of the group)
         into = np.broadcast_to(channel[:, None] % per_in, out.shape)
-        ends = np.stack(
-            [np.broadcast_to(source.reshape(-1)[:, None], out.shape), target[copy[:, None], out], out, into], -1
-        ).reshape(-1, 4)
-        ends = np.unique(ends[ends[:, 0] >= 0], axis=0)  # each kernel entry once for each pair of channels
+        start = np.broadcast_to(source.reshape(-1)[:, None], out.shape)
+        ends = np.stack([start, target[copy[:, None], out], out, into], -1).reshape(-1, 4)
+        ends = _unique_rows(ends[ends[:, 0] >= 0])  # each kernel entry once for each pair of channels
         entries = kernel[ends[:, 2], ends[:, 3]]  # (entries, taps)
-        pairs, first = np.unique(ends[:, :2], axis=0, return_index=True)
-        for (i, j), taps in zip(pairs.tolist(), np.split(entries, first[1:]), strict=True):
-            weight = float(AGGREGATES[method](taps))
-            if weight:
-                total[i, j] = total.get((i, j), 0.0) + weight
-    return total
+        first = _first_of_each(ends[:, :2])
+        weights = _reduced(entries, first, method)
+        parts.append((ends[first, :2], weights))
+    return _summed(parts)
+
+
+def _reduced(entries: np.ndarray, first: np.ndarray, method: str) -> np.ndarray:
+    """Aggregate runs of entries (entries, taps) that begin at ``first``."""
+    if method == "maxabs":
+        return np.maximum.reduceat(np.abs(entries).max(1), first) if len(first) else np.zeros(0)
+    amounts = {"l1": np.abs, "l2": np.square}.get(method, np.asarray)(entries).sum(1)
+    total = np.add.reduceat(amounts, first) if len(first) else np.zeros(0)
+    if method == "mean":
+        return total / (np.diff(np.r_[first, len(entries)]) * entries.shape[1])
+    return np.sqrt(total) if method == "l2" else total
+
+
+def _summed(parts: list[Pairs]) -> Pairs:
+    """Sum the weights of equal pairs; those of weight zero are no edges."""
+    ends = np.concatenate([np.zeros((0, 2), np.int64), *(part[0] for part in parts)])
+    weights = np.concatenate([np.zeros(0), *(part[1] for part in parts)])
+    order = np.lexsort((ends[:, 1], ends[:, 0]))
+    ends, weights = ends[order], weights[order]
+    first = _first_of_each(ends)
+    total = np.add.reduceat(weights, first) if len(first) else weights
+    return ends[first][total != 0], total[total != 0]
+
+
+def _pairwise_gap(expected: Pairs, found: Pairs) -> float:
+    """Largest difference of two sets of weights, relative to the largest of the first."""
+    difference = _summed([expected, (found[0], -found[1])])[1]
+    scale = float(np.abs(expected[1]).max(initial=0.0)) or 1.0
+    return float(np.abs(difference).max(initial=0.0)) / scale
+
+
+def _unique_rows(rows: np.ndarray) -> np.ndarray:
+    rows = rows[np.lexsort(rows.T[::-1])]
+    return rows[_first_of_each(rows)]
+
+
+def _first_of_each(rows: np.ndarray) -> np.ndarray:
+    """Index where each run of equal rows begins."""
+    if not len(rows):
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(np.r_[True, (rows[1:] != rows[:-1]).any(1)])
 
 
 def _channel_of_rows(nodes: np.ndarray, of_node: np.ndarray) -> np.ndarray | None:
