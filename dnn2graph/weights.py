@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_iter, tree_map
+from torch.utils._pytree import tree_iter
 
 from .errors import WeightsError
 
@@ -84,10 +84,8 @@ class Call(Expression):
     select: int | None = None
 
     def evaluate(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
-        args, kwargs = tree_map(
-            lambda part: part.evaluate(weights, values) if isinstance(part, Expression) else part,
-            (self.args, dict(self.kwargs)),
-        )
+        args = [_evaluate(part, weights, values) for part in self.args]
+        kwargs = {name: _evaluate(part, weights, values) for name, part in self.kwargs.items()}
         result = self.function(*args, **kwargs)
         return result if self.select is None else result[self.select]
 
@@ -108,6 +106,23 @@ class Call(Expression):
             namespace, name, overload = state["function"].split(".")
             state["function"] = getattr(getattr(getattr(torch.ops, namespace), name), overload)
         self.__dict__.update(state)
+
+
+def _evaluate(part: Any, weights: Weights, values: Sequence[Tensor]) -> Any:
+    """Evaluate the expressions in an argument, which may be a list of them."""
+    if isinstance(part, Expression):
+        return part.evaluate(weights, values)
+    if isinstance(part, list | tuple) and any(isinstance(each, Expression) for each in part):
+        return [_evaluate(each, weights, values) for each in part]
+    return part
+
+
+def transposed(matrix: Expression) -> Expression:
+    """Transpose a matrix; the transpose of a transpose is the matrix itself."""
+    if isinstance(matrix, Call) and matrix.function is torch.ops.aten.t.default:
+        inner: Expression = matrix.args[0]
+        return inner
+    return Call(torch.ops.aten.t.default, (matrix,))
 
 
 def scale_kernel(kernel: Tensor, scale: Tensor) -> Tensor:

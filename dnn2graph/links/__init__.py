@@ -71,8 +71,9 @@ class Links:
 
     def kernel(self) -> Tensor:
         """Evaluate the weight expression: shape ``map.kernel_shape``, in the graph's precision."""
-        kernel = self.weight.evaluate(self.weights).detach()
-        return kernel.to(self.dtype).expand(self.map.kernel_shape)
+        kernel = self.weight.evaluate(self.weights)
+        kernel = kernel if kernel.dtype == self.dtype else kernel.to(self.dtype)
+        return kernel if kernel.shape == self.map.kernel_shape else kernel.expand(self.map.kernel_shape)
 
     @property
     def is_irregular(self) -> bool:

@@ -17,7 +17,8 @@ PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "nonzero": lambda w: (w != 0).astype(w.dtype),
     "square": np.square,
 }
-SMALL = 1 << 16  # weights; below, widening the whole matrix to float64 costs nothing
+SMALL = 1 << 12  # weights; below, widening the whole matrix to float64 costs nothing
+PANEL = 1024  # columns that are summed in the weights' own precision
 LARGE = 1 << 24  # weights; from here on the compiled loop is worth the half second that importing it takes
 BLOCK_BYTES = 1 << 20  # a block of rows that stays in the cache while it is summed along both axes
 
@@ -56,8 +57,9 @@ def kernel_sums(kernel: Tensor, groups: int, part: str) -> tuple[np.ndarray, np.
 
 def as_numpy(kernel: Tensor) -> np.ndarray:
     """View a tensor on the CPU as an array; half precision, which numpy lacks, widens to float32."""
-    kernel = kernel.detach().cpu()
-    return (kernel.float() if kernel.dtype in (torch.bfloat16, torch.float16) else kernel).numpy()
+    if kernel.dtype in (torch.bfloat16, torch.float16):
+        kernel = kernel.float()
+    return kernel.detach().numpy(force=True)
 
 
 def dense_sums(matrix: np.ndarray, part: str = "signed") -> tuple[np.ndarray, np.ndarray]:
@@ -87,12 +89,12 @@ def _blocked_sums(matrix: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray
     height, width = matrix.shape
     rows, columns = np.zeros(height), np.zeros(width)
     step = max(1, BLOCK_BYTES // (matrix.itemsize * width))
-    panel = next((size for size in (512, 256, 128, 64) if width % size == 0), width)
-    across, down = np.ones(panel, matrix.dtype), np.ones(min(step, height), matrix.dtype)
+    across, down = np.ones(min(PANEL, width), matrix.dtype), np.ones(min(step, height), matrix.dtype)
     for begin in range(0, height, step):
-        block = part_of(np.ascontiguousarray(matrix[begin : begin + step]), part)
-        panels = block.reshape(-1, panel) @ across
-        rows[begin : begin + step] = panels.reshape(len(block), -1).sum(1, dtype=np.float64)
+        block = part_of(matrix[begin : begin + step], part)
+        for left in range(0, width, PANEL):
+            panel = block[:, left : left + PANEL]
+            rows[begin : begin + step] += panel @ across[: panel.shape[1]]
         columns += down[: len(block)] @ block
     return rows, columns
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...weights import Call, Expression
+from ...weights import Call, Expression, transposed
 from ..connect import connect_convolution
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
@@ -59,7 +59,7 @@ def _product(
     if matrix.dim() == 1:
         weight = Call(torch.unsqueeze, (weight, 1 if neurons_first else 0))
     if neurons_first:
-        weight = Call(torch.t, (weight,))
+        weight = transposed(weight)
         _dense(watch, operation, x, weight, bias)  # x (…, in), weight (out, in)
     else:
         _dense(watch, operation, x, weight, bias, axis=-1 if x.dim() == 1 else -2)  # x (…, in, columns)
