@@ -192,8 +192,8 @@ class Aggregation:
         segment = torch.tensor(self.segments, device=kernel.device)
         taps, segment = taps[:, segment >= 0], segment[segment >= 0]
         count = int(segment.max()) + 1
-        per_segment = len(segment) // count
-        if bool((segment == torch.arange(count, device=segment.device).repeat_interleave(per_segment)).all()):
+        flattened = torch.arange(count, device=segment.device).repeat_interleave(len(segment) // count)
+        if torch.equal(segment, flattened):
             return _reduce(taps.reshape(len(taps), count, -1), self.method)  # a flattened feature map
         return _reduce_segments(taps, segment, count, self.method)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import NamedTuple
 
@@ -50,17 +51,17 @@ class Convolution:
     groups: int = 1
     copies: int = 1
 
-    @property
+    @cached_property
     def in_shape(self) -> tuple[int, ...]:
         """(copies, in channels, *input positions)."""
         return (self.copies, self.in_channels, *(axis.inputs for axis in self.axes))
 
-    @property
+    @cached_property
     def out_shape(self) -> tuple[int, ...]:
         """(copies, out channels, *output positions)."""
         return (self.copies, self.out_channels, *(axis.outputs for axis in self.axes))
 
-    @property
+    @cached_property
     def kernel_shape(self) -> tuple[int, ...]:
         """(out channels, in channels / groups, *taps)."""
         return (self.out_channels, self.in_channels // self.groups, *(axis.taps for axis in self.axes))
@@ -69,6 +70,9 @@ class Convolution:
 
     def apply(self, x: Tensor, kernel: Tensor) -> Tensor:
         """Map (batch, *in_shape) to (batch, *out_shape)."""
+        batch = len(x)
+        if not prod(self.out_shape) or not prod(self.in_shape):
+            return x.new_zeros(batch, *self.out_shape)
         x = x.reshape(-1, *self.in_shape[1:])  # (batch * copies, in, *positions)
         slides = [axis.sliding for axis in self.axes if axis.sliding is not None]
         regular = len(slides) == len(self.axes) <= 3
@@ -80,7 +84,7 @@ class Convolution:
             y = self._apply_transposed(x, kernel, slides)
         else:
             y = self._apply_tables(x, kernel)
-        return y.reshape(-1, *self.out_shape)
+        return y.reshape(batch, *self.out_shape)
 
     def _apply_dense(self, x: Tensor, kernel: Tensor) -> Tensor:
         if self.groups == 1:
@@ -93,7 +97,7 @@ class Convolution:
         for axis, slide in zip(reversed(self.axes), reversed(slides), strict=True):
             reach = (axis.outputs - 1) * slide.stride + (axis.taps - 1) * slide.dilation + 1
             padding += [slide.padding, reach - slide.padding - axis.inputs]
-        x = F.pad(x, padding) if any(padding) else x
+        x = _pad(x, padding)
         strides, dilations = [s.stride for s in slides], [s.dilation for s in slides]
         return _CONVOLVE[len(slides)](x, kernel, None, strides, 0, dilations, self.groups)
 
@@ -104,7 +108,7 @@ class Convolution:
         padding: list[int] = []
         for axis, slide, length in zip(reversed(self.axes), reversed(slides), reversed(y.shape[2:]), strict=True):
             padding += [-slide.padding, axis.outputs + slide.padding - length]
-        return F.pad(y, padding) if any(padding) else y
+        return _pad(y, padding)
 
     def _apply_tables(self, x: Tensor, kernel: Tensor) -> Tensor:
         """Contract each axis with its table, then the taps and channels with the kernel."""
@@ -130,6 +134,8 @@ class Convolution:
         for axis in self.axes:  # the first tap axis goes, the positions come at the end
             per_output = np.tensordot(per_output, axis.met_by_target, axes=([1], [1]))
             per_input = np.tensordot(per_input, axis.met_by_source, axes=([1], [1]))
+        if self.copies == 1:
+            return per_output.reshape(self.out_shape), per_input.reshape(self.in_shape)
         return np.broadcast_to(per_output, self.out_shape), np.broadcast_to(per_input, self.in_shape)
 
     def multiplicities(self) -> np.ndarray:
@@ -154,41 +160,44 @@ class Convolution:
         Every in-channel has the same structure. It is built once, as a template of output elements and kernel
         entries; a channel's weights are then one ``take``.
         """
-        groups, per_group = self.groups, self.in_channels // self.groups
-        taps = prod(kernel.shape[2:])
-        # (in, out of its group * taps): the kernel entries that an in-channel can meet
-        entries = np.ascontiguousarray(
-            kernel.reshape(groups, -1, per_group, taps).transpose(0, 2, 1, 3).reshape(self.in_channels, -1)
-        )
         positions, out_positions = prod(self.in_shape[2:]), prod(self.out_shape[2:])
+        if not positions or not out_positions or not self.copies or not kernel.size:
+            return
         channels = np.arange(self.copies * self.in_channels)
         copy, channel = channels // self.in_channels, channels % self.in_channels
-        out_per_group = self.out_channels // groups
-        offset = (copy * self.out_channels + channel // per_group * out_per_group) * out_positions
-        if not positions or not out_positions or not len(channels):
-            return
+        group, place = channel // (self.in_channels // self.groups), channel % (self.in_channels // self.groups)
+        offset = ((copy * self.groups + group) * (self.out_channels // self.groups) * out_positions).astype(self._index)
+        # (groups, in / groups, out / groups, taps), a view: no more than one block's entries are ever copied
+        grouped = kernel.reshape(self.groups, -1, kernel.shape[1], prod(kernel.shape[2:])).swapaxes(1, 2)
         edges = int(self.row_counts().reshape(-1, positions)[0].sum())
         leading = self.axes[0].inputs if self.axes else 1
         step = leading if edges <= block_edges else max(1, leading * block_edges // edges)
         for begin in range(0, leading, step):
             counts, target, entry = self._template(begin, min(begin + step, leading))
+            in_order = np.array_equal(entry, np.arange(grouped[0, 0].size))
             first = begin * (positions // leading)
             together = max(1, block_edges // max(1, len(target))) if step == leading else 1
             for m in range(0, len(channels), together):
                 block = slice(m, m + together)
+                entries = _entries(grouped, group[block], place[block])
                 yield RowBlock(
                     m * positions + first,
-                    np.broadcast_to(counts, (len(offset[block]), len(counts))),
+                    np.broadcast_to(counts, (len(entries), len(counts))),
                     target + offset[block, None],
-                    np.take(entries[channel[block]], entry, axis=1, mode="clip"),
+                    entries if in_order else np.take(entries, entry, axis=1, mode="clip"),
                 )
+
+    @property
+    def _index(self) -> type[np.signedinteger]:
+        """The type of output elements' flat indices: half the bytes wherever they fit."""
+        return np.int32 if prod(self.out_shape) < 2**31 else np.int64
 
     def _template(self, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Edges of one in-channel from positions ``begin:end`` of the first axis: counts, targets, kernel entries."""
         out_per_group = self.out_channels // self.groups
         axes = len(self.axes)
         dims = 2 * axes + 1  # (position, …, out channel, choice, …)
-        target = np.arange(out_per_group).reshape(_along(axes, dims)) * prod(self.out_shape[2:])
+        target = np.arange(out_per_group, dtype=self._index).reshape(_along(axes, dims)) * prod(self.out_shape[2:])
         entry = np.arange(out_per_group).reshape(_along(axes, dims)) * prod(self.kernel_shape[2:])
         present = np.ones((1,) * dims, bool)
         counts = np.full((), out_per_group, np.int64)
@@ -197,11 +206,29 @@ class Convolution:
             counts = counts[..., None] * table.counts[part]
             shape = [1] * dims
             shape[place], shape[axes + 1 + place] = table.tap[part].shape
-            target = target + table.target[part].reshape(shape) * prod(self.out_shape[3 + place :])
+            target = target + table.target[part].reshape(shape).astype(self._index) * prod(self.out_shape[3 + place :])
             entry = entry + table.tap[part].reshape(shape) * prod(self.kernel_shape[3 + place :])
             present = present & table.present[part].reshape(shape)
         present = np.broadcast_to(present, target.shape)
         return counts.reshape(-1), target[present], entry[present]
+
+
+def _entries(grouped: np.ndarray, group: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Collect the kernel entries that each of some in-channels meets: (channels, out / groups * taps)."""
+    if group[0] == group[-1] and place[-1] - place[0] == len(place) - 1:  # neighbours
+        columns = grouped[group[0], place[0] : place[-1] + 1]
+        # Transposed reads of a large matrix miss the cache: copy as the kernel lies, then transpose the small copy.
+        columns = columns.swapaxes(0, 1).copy().swapaxes(0, 1)
+    else:
+        columns = grouped[group, place]
+    return columns.reshape(len(place), -1)
+
+
+def _pad(x: Tensor, padding: list[int]) -> Tensor:
+    """Pad, then crop where a number is negative; torch crops first, and cannot crop what is not there yet."""
+    for change in ([max(p, 0) for p in padding], [min(p, 0) for p in padding]):
+        x = F.pad(x, change) if any(change) else x
+    return x
 
 
 def _along(place: int, dims: int) -> list[int]:

@@ -17,8 +17,9 @@ PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "nonzero": lambda w: (w != 0).astype(w.dtype),
     "square": np.square,
 }
-SMALL = 1 << 12  # weights; below, widening the whole matrix to float64 costs nothing
-PANEL = 1024  # columns that are summed in the weights' own precision
+SMALL = 1 << 12  # weights; below, plain sums cost nothing
+NARROW = 32  # rows or columns; below, matrix-vector products are neither fast nor accurate
+PANEL = 512  # weights that are summed in their own precision before the sum is widened
 LARGE = 1 << 24  # weights; from here on the compiled loop is worth the half second that importing it takes
 BLOCK_BYTES = 1 << 20  # a block of rows that stays in the cache while it is summed along both axes
 
@@ -72,9 +73,9 @@ def dense_sums(matrix: np.ndarray, part: str = "signed") -> tuple[np.ndarray, np
     if matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
         columns, rows = dense_sums(matrix.T, part)
         return rows, columns
-    if matrix.size <= SMALL:
-        wide = part_of(matrix.astype(np.float64), part)
-        return wide.sum(1), wide.sum(0)
+    if matrix.size <= SMALL or min(matrix.shape) < NARROW:
+        weights = part_of(matrix, part)
+        return weights.sum(1, dtype=np.float64), weights.sum(0, dtype=np.float64)
     compilable = part in ("signed", "abs") and matrix.flags.c_contiguous and matrix.dtype in (np.float32, np.float64)
     if compilable and matrix.size >= LARGE:
         compiled = compiled_sums()
@@ -88,10 +89,10 @@ def dense_sums(matrix: np.ndarray, part: str = "signed") -> tuple[np.ndarray, np
 def _blocked_sums(matrix: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray]:
     height, width = matrix.shape
     rows, columns = np.zeros(height), np.zeros(width)
-    step = max(1, BLOCK_BYTES // (matrix.itemsize * width))
+    step = min(PANEL, max(1, BLOCK_BYTES // (matrix.itemsize * width)))
     across, down = np.ones(min(PANEL, width), matrix.dtype), np.ones(min(step, height), matrix.dtype)
     for begin in range(0, height, step):
-        block = part_of(matrix[begin : begin + step], part)
+        block = np.ascontiguousarray(part_of(matrix[begin : begin + step], part))
         for left in range(0, width, PANEL):
             panel = block[:, left : left + PANEL]
             rows[begin : begin + step] += panel @ across[: panel.shape[1]]

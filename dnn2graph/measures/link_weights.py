@@ -66,7 +66,8 @@ def link_weights(graph: NeuralGraph, kinds: Collection[str] | None = None) -> pd
 
     rows = []
     for links in graph.select(kinds):
-        found = moments(lambda links=links: _weights(links))  # type: ignore[misc]
+        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported below, by layer
+            found = moments(lambda links=links: _weights(links))  # type: ignore[misc]
         if found.count and not np.isfinite(found.l1):
             graph.check_finite()
         assert links.target is not None

@@ -29,6 +29,8 @@ def connect_convolution(
         geometry = Convolution(channels, target.shape[1], tuple(axes), groups, copies)
         watch.link(kind, source, target, geometry, weight)
         return
+    if not source.numel() or not target.numel():
+        return
     out = target.movedim(1, 0).reshape(target.shape[1], -1)[:, 0]  # one node per out-channel
     small = collapse(source)[0]
     whole = small.numel() == channels and bool((small >= 0).all())

@@ -44,7 +44,8 @@ class ModuleStack:
         fast_path = torch.backends.mha.get_fastpath_enabled()
         try:
             torch.backends.mha.set_fastpath_enabled(False)  # fused encoder kernels would hide the layers
-            self._model.eval()
+            for module in training:
+                module.training = False  # exported modules refuse eval(), and an eval() of the model's own may change it
             for name, module in self._model.named_modules():
                 if name and not isinstance(module, torch.jit.ScriptModule):  # those take no hooks
                     handles.append(module.register_forward_pre_hook(self._entering(name)))
@@ -82,10 +83,10 @@ class ModuleStack:
         call.operations += 1
         return (*call.key, call.operations)
 
-    def unique_name(self, operation: str) -> str:
-        """Name a layer after the module if it does one thing, else after the operation in it."""
+    def unique_name(self, operation: str, of_module: bool = True) -> str:
+        """Name a layer after the module if that does one thing, else after the operation in it."""
         call = self._stack[-1]
-        leaf = call.name and call.module is not None and next(call.module.children(), None) is None
+        leaf = of_module and call.name and call.module is not None and next(call.module.children(), None) is None
         base = call.name if leaf else ".".join(part for part in (call.name, operation) if part)
         name, count = base, 1
         while name in self._names:

@@ -125,7 +125,7 @@ def _contract(draft: Draft, origin: int, links: Links, fold_norm: bool, aggregat
     if _is_unit(links):
         if alone or not _parallel(draft, origin, inbound, links):
             draft.absorb(before.origin, origin, inbound, _sum(before, layer))
-    elif alone and before.function is None and (fold_norm or layer.kind != "norm"):
+    elif alone and before.function is None and (layer.kind == "scale" or (layer.kind == "norm" and fold_norm)):
         scaled = [_scaled(each, links, aggregate) for each in inbound]
         if scaled and all(each is not None for each in scaled) and _bias_fits(before, links):
             scale = links.weight

@@ -100,7 +100,7 @@ class Watch(TorchDispatchMode):
         self.modules = ModuleStack(self.model)
         self.count = 0
         self._by_key: dict[Hashable, Layer] = {}
-        self._random: list[Tensor] = []
+        self._random: dict[int | None, Tensor] = {}  # by storage; kept alive, so that the storage stays its own
 
     # ------------------------------------------------------------------ dispatch
 
@@ -110,8 +110,8 @@ class Watch(TorchDispatchMode):
         if not any(self.node_ids.knows(t) for t in tensors):
             out = func(*args, **kwargs)
             self.expressions.record(func, args, kwargs, out)
-            if torch.Tag.nondeterministic_seeded in func.tags:
-                self._random += [t for t in tree_leaves(out) if isinstance(t, Tensor)]
+            if torch.Tag.nondeterministic_seeded in func.tags or self._is_random(tensors):
+                self._random.update((storage_key(t), t) for t in tree_leaves(out) if isinstance(t, Tensor))
             return out
         if func.is_view or torch.Tag.inplace_view in func.tags:
             return func(*args, **kwargs)  # the ids belong to the storage: nothing to do
@@ -132,12 +132,15 @@ class Watch(TorchDispatchMode):
         storages = {storage_key(t) for t in tensors} - {None}
         return bool(outputs) and all(storage_key(t) in storages for t in outputs)
 
+    def _is_random(self, tensors: Sequence[Tensor]) -> bool:
+        return any(storage_key(t) in self._random for t in tensors)
+
     def _represent(self, operation: Operation, tensors: Sequence[Tensor]) -> None:
         rule: Rule | None = rule_for(operation.func)
         try:
             if any(t.is_complex() for t in tensors):
                 raise Refused("complex numbers")
-            if any(t is noise for t in tensors for noise in self._random):
+            if self._is_random(tensors):
                 raise Refused("random numbers enter the activations")
             if rule is None:
                 raise Refused("")
@@ -217,7 +220,7 @@ class Watch(TorchDispatchMode):
         axis = fields.pop("channel_axis", 0)
         axis = axis if self.by_position else 0
         layer = Layer(
-            name=self.modules.unique_name(operation),
+            name=self.modules.unique_name(operation, of_module=kind != "constant"),
             kind=kind,
             shape=shape,
             activation=fields.pop("activation", None),
@@ -295,13 +298,15 @@ class Watch(TorchDispatchMode):
 
     def link(self, kind: str, source: Ids, target: Ids, geometry: Any, weight: Expression) -> None:
         """Add links; where a shared module is folded, the same links are not added twice."""
+        if not source.numel() or not target.numel():
+            return
         ends = Nodes(_array(source, geometry.in_shape)), Nodes(_array(target, geometry.out_shape))
         links = Links(kind, *ends, geometry, weight)
         if self.folded:
             if any(_same(links, other) for other in self.links):
                 return
-            start = links.target_nodes.flat.min(initial=0)
-            if kind in ("weight", "unit") and links.source_nodes.flat.max(initial=NO_NODE) >= start:
+            backwards = target.numel() and source.numel() and int(source.max()) >= int(target.min())
+            if kind in ("weight", "unit") and backwards:
                 links = replace(links, kind="recurrent")
         self.links.append(links)
 

@@ -158,7 +158,8 @@ def _compare_outputs(
 
 
 def _outputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """Run the model itself, in eval mode."""
+    """Run the model itself, in eval mode, on a copy of the inputs: it may change them in place."""
+    args, kwargs = tree_map_only(Tensor, torch.clone, (args, kwargs))
     try:
         with torch.no_grad(), ModuleStack(model).watching():
             return tree_leaves(model(*args, **kwargs))

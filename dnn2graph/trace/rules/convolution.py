@@ -36,8 +36,9 @@ def convolution(watch: Watch, operation: Operation) -> None:
     shift: Expression | None = None
     if bias is not None:
         shift = Call(torch.reshape, (watch.expression(bias), (-1, *[1] * (x.dim() - 2))))
+    source = watch.ids(x)
     ids = watch.born(operation, out, "conv", watch.new_by_axis(out.shape, 1), bias=shift, channel_axis=1)
-    connect_convolution(watch, watch.ids(x), ids, axes, groups, weight)
+    connect_convolution(watch, source, ids, axes, groups, weight)
 
 
 def to_out_first(kernel: torch.Tensor, groups: int) -> torch.Tensor:

@@ -69,13 +69,14 @@ def _dense(
     watch: Watch, operation: Operation, x: Tensor, weight: Expression, bias: Expression | None, axis: int = -1
 ) -> None:
     """Link along one axis of the input; every other axis counts copies of the same links."""
+    source = watch.ids(x).movedim(axis, -1)
     out = operation.out
     scalar = out.dim() < x.dim()  # a matrix-vector product drops the axis
     shaped = out.unsqueeze(axis) if scalar else out
-    ids = watch.born(
-        operation, shaped, "linear", watch.new_by_axis(shaped.shape, axis), bias=bias, channel_axis=axis % shaped.dim()
-    )
-    source, target = watch.ids(x).movedim(axis, -1), ids.movedim(axis, -1)
+    new = watch.new_by_axis(shaped.shape, axis)
+    ids = watch.born(operation, shaped, "linear", new, bias=bias, channel_axis=axis % shaped.dim())
+    target = ids.movedim(axis, -1)
+    copies = source.shape[:-1].numel()
     connect_convolution(
-        watch, source.reshape(-1, source.shape[-1]), target.reshape(-1, target.shape[-1]), (), 1, weight
+        watch, source.reshape(copies, source.shape[-1]), target.reshape(copies, target.shape[-1]), (), 1, weight
     )
