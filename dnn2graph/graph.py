@@ -216,7 +216,7 @@ class NeuralGraph:
         if wrong:
             raise WeightsError("these weights do not fit the graph: " + "; ".join(wrong))
         weights = {**self.weights, **state_dict}
-        dtype = common_dtype([weights[name] for name in self.parameters()])
+        dtype = common_dtype([weights[name] for name in self.parameters()], self.dtype)
         return replace(
             self, weights=weights, dtype=dtype, links=tuple(links.with_weights(weights, dtype) for links in self.links)
         )
@@ -293,12 +293,17 @@ class NeuralGraph:
         )
 
 
-def assemble(layers: Sequence[Layer], links: Sequence[Links], **fields: Any) -> NeuralGraph:
-    """Bind links to their layers and to the weights, and make the graph."""
+def assemble(
+    layers: Sequence[Layer], links: Sequence[Links], default: torch.dtype = torch.float32, **fields: Any
+) -> NeuralGraph:
+    """Bind links to their layers and to the weights, and make the graph.
+
+    Its precision is that of the parameters; ``default`` where there are none.
+    """
     starts = np.array([layer.start for layer in layers])
     weights: Weights = fields["weights"]
     graph = NeuralGraph(tuple(layers), tuple(links), **fields)
-    dtype = common_dtype([weights[name] for name in graph.parameters()])
+    dtype = common_dtype([weights[name] for name in graph.parameters()], default)
 
     def touched(nodes: Nodes) -> tuple[Layer, ...]:
         return tuple(layers[place] for place in nodes.owners(starts))
@@ -316,12 +321,12 @@ def assemble(layers: Sequence[Layer], links: Sequence[Links], **fields: Any) -> 
     return replace(graph, links=tuple(bound), dtype=dtype)
 
 
-def common_dtype(tensors: Sequence[Tensor]) -> torch.dtype:
-    """Return the widest floating-point type among tensors; float32 where there is none."""
+def common_dtype(tensors: Sequence[Tensor], default: torch.dtype = torch.float32) -> torch.dtype:
+    """Return the widest floating-point type among tensors."""
     found = {tensor.dtype for tensor in tensors if tensor.dtype.is_floating_point}
     dtype: torch.dtype | None = None
     for each in found:
         dtype = each if dtype is None else torch.promote_types(dtype, each)
-    return dtype or torch.float32
+    return dtype or default
 
 

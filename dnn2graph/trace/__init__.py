@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import Dnn2graphError, InputError, ModelError, UnsupportedOperation
-from ..graph import GRANULARITIES, Layer, NeuralGraph, assemble
+from ..graph import GRANULARITIES, Layer, NeuralGraph, assemble, common_dtype
 from ..weights import AGGREGATES
 from .channels import channel_classes
 from .inputs import as_arguments, input_tensors, one_sample
@@ -121,6 +121,7 @@ def traced(
     graph = assemble(
         finished,
         links,
+        common_dtype(inputs),
         output=output,
         weights=watch.expressions.weights,
         granularity=options.granularity,

@@ -33,13 +33,12 @@ def connect_convolution(
         return
     out = target.movedim(1, 0).reshape(target.shape[1], -1)[:, 0]  # one node per out-channel
     small = collapse(source)[0]
-    whole = small.numel() == channels and bool((small >= 0).all())
-    if groups > 1 and not (whole and len(torch.unique(small)) == channels):
+    one_node_each = small.numel() == small.shape[1]  # nothing varies but along the channels
+    nodes = small.expand(1, channels, *small.shape[2:]).reshape(-1) if one_node_each else small.reshape(-1)
+    if groups > 1 and not (one_node_each and bool((nodes >= 0).all()) and len(torch.unique(nodes)) == channels):
         _connect_grouped(watch, source, out, groups, weight, kind)
         return
-    if small.numel() == channels:
-        nodes = small.reshape(-1)
-    else:  # several nodes meet the same in-channel: each of them meets its taps
+    if not one_node_each:  # several nodes meet the same in-channel: each of them meets its taps
         channel = torch.arange(channels).view(1, -1, *[1] * (source.dim() - 2)).expand(source.shape)
         pairs, _ = distinct(source, channel)
         nodes = pairs[:, 0]
@@ -126,8 +125,9 @@ def _connect_pairs(watch: Watch, source: Ids, target: Ids, kind: str, coefficien
         pairs = pairs[pairs[:, 0] >= 0]
         if len(pairs):
             geometry = Convolution(1, 1, copies=len(pairs))
-            weight = abs(coefficient) if unsigned else coefficient
-            number = Constant(torch.full((1, 1), float(weight), dtype=torch.float64))
+            number: Expression = Constant(torch.full((1, 1), float(coefficient), dtype=torch.float64))
+            if unsigned and coefficient < 0:
+                number = Call(torch.abs, (number,))
             watch.link(kind, pairs[:, 0], pairs[:, 1], geometry, number)
         return
     value = coefficient.evaluate(watch.expressions.weights)
@@ -144,9 +144,10 @@ def _connect_pairs(watch: Watch, source: Ids, target: Ids, kind: str, coefficien
     if len(pairs) < len(triples):
         aggregation = Aggregation(watch.options.aggregate, tuple(segment.tolist()))
         kernel = Call(aggregation, (Call(torch.reshape, (kernel, (1, -1, 1))),))
-    elif unsigned:
-        kernel = Call(torch.abs, (kernel,))
-    watch.link(kind, pairs[:, 0], pairs[:, 1], geometry, Call(torch.reshape, (kernel, (-1, 1))))
+    kernel = Call(torch.reshape, (kernel, (-1, 1)))
+    if unsigned and len(pairs) == len(triples):
+        kernel = Call(torch.abs, (kernel,))  # outermost: what folds the scale away needs its sign
+    watch.link(kind, pairs[:, 0], pairs[:, 1], geometry, kernel)
 
 
 def connect_operands(

@@ -128,10 +128,9 @@ def _contract(draft: Draft, origin: int, links: Links, fold_norm: bool, aggregat
     elif alone and before.function is None and (layer.kind == "scale" or (layer.kind == "norm" and fold_norm)):
         scaled = [_scaled(each, links, aggregate) for each in inbound]
         if scaled and all(each is not None for each in scaled) and _bias_fits(before, links):
-            scale = links.weight
             bias = before.bias
             if bias is not None:
-                per_node = Call(torch.reshape, (scale, _bias_shape(before, links)))
+                per_node = Call(torch.reshape, (_with_sign(links.weight), _bias_shape(before, links)))
                 parts = (per_node, bias) if layer.bias is None else (per_node, bias, layer.bias)
                 bias = Call(affine, parts)
             draft.absorb(before.origin, origin, scaled, bias if bias is not None else layer.bias)  # type: ignore[arg-type]
@@ -182,13 +181,20 @@ def _scaled(links: Links, scale: Links, aggregate: str | None) -> Links | None:
     same = geometry.out_channels == channels and geometry.copies == factor.copies
     if channels > 1 and not (same and prod(geometry.out_shape) == prod(factor.out_shape)):
         return None
-    number = scale.weight
+    number = _with_sign(scale.weight)
+    if isinstance(number, Call) and isinstance(number.args[0], Call) and isinstance(number.args[0].function, Aggregation):
+        return None  # a scale that differs between positions
     if isinstance(links.weight, Call) and isinstance(links.weight.function, Aggregation):
         inner = Call(scale_kernel, (links.weight.args[0], number))
         return replace(links, weight=Call(links.weight.function, (inner,)))
     if aggregate in UNSIGNED_AGGREGATES:
         number = Call(torch.abs, (number,))
     return replace(links, weight=Call(scale_kernel, (links.weight, number)))
+
+
+def _with_sign(scale: Expression) -> Expression:
+    """Undo the absolute value that an unsigned aggregation takes of an elementwise weight."""
+    return scale.args[0] if isinstance(scale, Call) and scale.function is torch.abs else scale
 
 
 def _bias_shape(layer: Layer, scale: Links) -> tuple[int, ...]:

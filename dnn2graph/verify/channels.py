@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from ..graph import NeuralGraph
@@ -38,6 +39,8 @@ def channel_difference(
     by_origin = {layer.origin: layer for layer in again.layers}
     for layer in unrolled.layers:
         counterpart, local = by_origin.get(layer.origin), channels[layer.origin]
+        if counterpart is not None and not local.numel() and counterpart.size == layer.size:  # constants
+            local = torch.arange(layer.size)
         if counterpart is not None and local.numel() == layer.size:
             nodes = local.reshape(-1).numpy()
             of_node[layer.start : layer.stop] = np.where(nodes >= 0, nodes + counterpart.start, -1)

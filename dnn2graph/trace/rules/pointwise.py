@@ -39,7 +39,7 @@ def elementwise(watch: Watch, operation: Operation) -> None:
 @rule(aten.rrelu_with_noise.default)
 def leaky_relu(watch: Watch, operation: Operation) -> None:
     """Randomised leaky ReLU, in eval mode the leaky ReLU of its mean slope."""
-    x, _, lower, upper = operation.args[:4]
+    x, lower, upper = operation.args[0], operation.argument("lower"), operation.argument("upper")
     if operation.argument("training", False):
         raise Refused("random slopes; it must run in eval mode")
     activation(watch, Operation(aten.leaky_relu.default, (x, (lower + upper) / 2), {}, operation.out), "rrelu")
