@@ -19,8 +19,10 @@ from .errors import (
     WeightsError,
 )
 from .estimate import Estimate
+from .export import write_graphml
 from .graph import Layer, NeuralGraph
 from .links import Links
+from .load import load
 from .measures import fluctuation, layer_table, link_weights, node_table, strength
 from .trace import from_torch, rule
 from .verify import Verification, verify
@@ -46,8 +48,10 @@ __all__ = [
     "from_torch",
     "layer_table",
     "link_weights",
+    "load",
     "node_table",
     "rule",
     "strength",
     "verify",
+    "write_graphml",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..graph import NeuralGraph
+from .attributes import node_attributes
 from .link_weights import moments
 from .strength import strength
 
@@ -68,13 +69,21 @@ def _strength_columns(values: np.ndarray) -> dict[str, float]:
     }
 
 
-def node_table(graph: NeuralGraph, kinds: Collection[str] | None = None) -> pd.DataFrame:
+def node_table(
+    graph: NeuralGraph, kinds: Collection[str] | None = None, *, convention: str = "formula"
+) -> pd.DataFrame:
     """One row per node: where it stands, its bias and its strengths; the index is the node id.
 
-    The columns are those that every export writes as node attributes.
+    Parameters
+    ----------
+    graph, kinds, convention
+        As of :func:`dnn2graph.strength`.
+
+    Returns
+    -------
+    DataFrame
+        The columns are those that every export writes as node attributes: see :func:`.node_attributes`.
     """
     import pandas as pd
 
-    from .attributes import node_attributes
-
-    return pd.DataFrame(node_attributes(graph, kinds)).rename_axis("node")
+    return pd.DataFrame(node_attributes(graph, kinds, convention=convention)).rename_axis("node")

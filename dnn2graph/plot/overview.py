@@ -73,14 +73,15 @@ def _draw_network(axes: Axes, graph: NeuralGraph) -> tuple[int, int]:
         sources, targets, weights = (part[strongest] for part in edges)
         share = np.abs(weights) / (np.abs(weights).max(initial=0) or 1.0)
         skips = links.target is not None and any(depth[links.target.name] - depth[s.name] > 1 for s in links.sources)
-        lines = _curves(x, y, sources, targets, bend=0.35 if skips else 0.0)
+        lines = list(_curves(x, y, sources, targets, bend=0.35 if skips else 0.0))
         colours = np.where(weights > 0, POSITIVE, NEGATIVE)
         axes.add_collection(LineCollection(lines, colors=colours, linewidths=0.2 + share, alpha=0.08 + 0.5 * share))
     colours = np.repeat(layer_colours(graph) / 255, [layer.size for layer in graph.layers], axis=0)
     axes.scatter(x, y, s=2.2 * node_sizes(graph), c=colours, edgecolors="white", linewidths=0.3, zorder=3)
     axes.autoscale()
     axes.axis("off")
-    handles = [Line2D([], [], color=POSITIVE, label="positive weight"), Line2D([], [], color=NEGATIVE, label="negative")]
+    signs = {"positive weight": POSITIVE, "negative": NEGATIVE}
+    handles = [Line2D([], [], color=colour, label=label) for label, colour in signs.items()]
     axes.legend(handles=handles, loc="lower right", frameon=False, fontsize=8, ncols=2, bbox_to_anchor=(1, -0.08))
     return shown, total
 

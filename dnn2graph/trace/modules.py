@@ -45,7 +45,7 @@ class ModuleStack:
         try:
             torch.backends.mha.set_fastpath_enabled(False)  # fused encoder kernels would hide the layers
             for module in training:
-                module.training = False  # exported modules refuse eval(), and an eval() of the model's own may change it
+                module.training = False  # eval() is refused by exported modules, and may be one of the model's own
             for name, module in self._model.named_modules():
                 if name and not isinstance(module, torch.jit.ScriptModule):  # those take no hooks
                     handles.append(module.register_forward_pre_hook(self._entering(name)))

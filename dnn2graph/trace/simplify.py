@@ -182,14 +182,18 @@ def _scaled(links: Links, scale: Links, aggregate: str | None) -> Links | None:
     if channels > 1 and not (same and prod(geometry.out_shape) == prod(factor.out_shape)):
         return None
     number = _with_sign(scale.weight)
-    if isinstance(number, Call) and isinstance(number.args[0], Call) and isinstance(number.args[0].function, Aggregation):
+    if isinstance(number, Call) and _is_aggregation(number.args[0]):
         return None  # a scale that differs between positions
-    if isinstance(links.weight, Call) and isinstance(links.weight.function, Aggregation):
+    if isinstance(links.weight, Call) and _is_aggregation(links.weight):
         inner = Call(scale_kernel, (links.weight.args[0], number))
         return replace(links, weight=Call(links.weight.function, (inner,)))
     if aggregate in UNSIGNED_AGGREGATES:
         number = Call(torch.abs, (number,))
     return replace(links, weight=Call(scale_kernel, (links.weight, number)))
+
+
+def _is_aggregation(expression: Any) -> bool:
+    return isinstance(expression, Call) and isinstance(expression.function, Aggregation)
 
 
 def _with_sign(scale: Expression) -> Expression:

@@ -51,8 +51,9 @@ def channel_difference(
         if expected is None:
             unchecked.append(name)
             continue
-        found = [(np.stack([b.sources, b.targets], 1), b.weights) for each in theirs.get(name, []) for b in each.blocks()]
-        worst = max(worst, _pairwise_gap(expected, _summed(found)))
+        blocks = [block for each in theirs.get(name, []) for block in each.blocks()]
+        found = _summed([(np.stack([block.sources, block.targets], 1), block.weights) for block in blocks])
+        worst = max(worst, _pairwise_gap(expected, found))
     worst = max(worst, _weight_difference(graph, again))
     return worst, tuple(unchecked)
 

@@ -1,0 +1,33 @@
+"""The command line. Commands import what they need when they run, so that help comes at once."""
+
+from __future__ import annotations
+
+import click
+
+from .. import __version__
+from .export import export
+from .failures import Commands, debug_option
+from .inspect import inspect
+from .measure import measure
+from .options import example
+from .verify import verify
+
+__all__ = ["main"]
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=example("dnn2graph verify data/digits_cnn.pt2"),
+)
+@debug_option
+@click.version_option(__version__, prog_name="dnn2graph")
+def main() -> None:
+    """Turn a trained neural network into the weighted directed graph that computes it.
+
+    Exit codes: 0 done, 1 the check says no, 2 bad input.
+    """
+
+
+for command in (inspect, export, measure, verify):
+    main.add_command(command)
