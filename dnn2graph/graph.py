@@ -35,7 +35,7 @@ class Layer:
     name : str
         Path of the module that made it; unique in the graph.
     kind : str
-        "input", "linear", "conv", "norm", "activation", "sum", "function", "pool", "scale", "constant".
+        "input", "linear", "conv", "norm", "activation", "scale", "sum", "product", "function", "pool" or "constant".
     shape : tuple of int
         Shape of one sample's output; the nodes are its elements in row-major order. In channel granularity
         ``(channels,)``.

@@ -51,7 +51,7 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
             with path.open("wb") as raw, _compressed(raw, path) as file:
                 yield file
             return
-        target = path.resolve()  # a link stays a link to the new file
+        target = Path(os.path.realpath(path))  # a link stays a link, to the new file
         unfinished = target.with_name(f".dnn2graph-{uuid4().hex}.tmp")
         try:
             with unfinished.open("xb") as raw:

@@ -31,6 +31,7 @@ Column = bytes | list[bytes]
 WEIGHTS = ("abs", "signed")
 PRECISIONS = ("float32", "float64")
 ROWS = 2048  # woven at a time: the pieces of that many edges stay in the cache
+BLOCK = 1 << 16  # edges listed at a time
 TABLE = 1 << 16  # nodes whose texts are kept, at most
 OPEN_WEIGHT = b'"><data key="weight">'
 
@@ -133,7 +134,7 @@ def write_graphml(
         _write_nodes(file, graph, numbers)
         for links in graph.select(kinds):
             edges = _Edges(links, weight, precision)
-            for block in links.blocks():
+            for block in links.blocks(BLOCK):
                 for count, text in edges.woven(block):
                     file.write(text)
                     if progress:

@@ -14,7 +14,7 @@ from ..links import Axis, Convolution, Window
 from ..nodes import NO_NODE, Nodes
 from ..weights import Aggregation, Call, Constant, Expression, Value
 from .connect import connect_elementwise, connect_operands
-from .ids import collapse
+from .ids import collapse, fill_gaps
 from .watch import Ids, Operation, Watch
 
 
@@ -159,7 +159,7 @@ def _widest(windows: Sequence[Window]) -> Window:
 
 def _gather_windows(source: Ids, windows: Mapping[int, Sequence[Window]]) -> tuple[Ids, int]:
     """Collect the nodes in each window, (*axes, window); and how many taps of a window are one and the same node."""
-    gathered, taps = collapse(source)[0][..., None], 1
+    gathered, taps = collapse(fill_gaps(source, windows))[0][..., None], 1
     for axis, along in windows.items():
         if gathered.shape[axis] == 1:
             taps *= _widest(along).reach

@@ -10,7 +10,7 @@ import torch
 from ..links import Axis, Convolution, Listed
 from ..nodes import NO_NODE
 from ..weights import UNSIGNED_AGGREGATES, Aggregation, Call, Constant, Expression, pick, take
-from .ids import collapse, distinct
+from .ids import collapse, distinct, fill_gaps
 from .watch import Ids, Watch
 
 
@@ -32,6 +32,7 @@ def connect_convolution(
     if not source.numel() or not target.numel():
         return
     out = target.movedim(1, 0).reshape(target.shape[1], -1)[:, 0]  # one node per out-channel
+    source = fill_gaps(source, [0, *range(2, source.dim())])
     small = collapse(source)[0]
     one_node_each = small.numel() == small.shape[1]  # nothing varies but along the channels
     nodes = small.expand(1, channels, *small.shape[2:]).reshape(-1) if one_node_each else small.reshape(-1)
@@ -94,7 +95,7 @@ def connect_elementwise(
         shape = coefficient.evaluate(watch.expressions.weights).shape
         shape = torch.Size([1] * (source.dim() - len(shape)) + list(shape))
         varying = [axis for axis, length in enumerate(shape) if length > 1]
-        if len(varying) <= 1 and bool(keep.all()):
+        if len(varying) <= 1:  # gaps stay in the source, so that the kernel keeps one entry per channel
             axis = varying[0] if varying else 0
             channels = shape[axis] if varying else 1
             copies, positions = prod(source.shape[:axis]), prod(source.shape[axis + 1 :])

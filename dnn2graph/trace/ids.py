@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -59,6 +61,19 @@ def collapse(*tensors: Tensor) -> tuple[Tensor, ...]:
             if all(t.stride(axis) == 0 or bool((t == first).all()) for t, first in zip(tensors, firsts, strict=True)):
                 tensors = tuple(firsts)
     return tensors
+
+
+def fill_gaps(ids: Tensor, axes: Iterable[int]) -> Tensor:
+    """Let elements that are no node belong to the one node that stands beside them along some axes.
+
+    So a channel with a border of zeros is one channel. Where several nodes stand there, the ids stay as they are.
+    """
+    axes = [axis for axis in axes if ids.shape[axis] > 1]
+    if not axes or not bool((ids < 0).any()):
+        return ids
+    highest = ids.amax(axes, keepdim=True)
+    lowest = ids.masked_fill(ids < 0, torch.iinfo(ids.dtype).max).amin(axes, keepdim=True)
+    return torch.where((ids < 0) & (highest == lowest), highest, ids)
 
 
 def distinct(*tensors: Tensor) -> tuple[Tensor, Tensor]:

@@ -100,7 +100,9 @@ class Watch(TorchDispatchMode):
         self.modules = ModuleStack(self.model)
         self.count = 0
         self._by_key: dict[Hashable, Layer] = {}
-        self._random: dict[int | None, Tensor] = {}  # by storage; kept alive, so that the storage stays its own
+        # Tensors whose use is refused, by storage; kept alive, so that the storage stays theirs.
+        self._random: dict[int | None, Tensor] = {}
+        self._unrepresented: dict[int | None, Tensor] = {}
 
     # ------------------------------------------------------------------ dispatch
 
@@ -142,11 +144,21 @@ class Watch(TorchDispatchMode):
                 raise Refused("complex numbers")
             if self._is_random(tensors):
                 raise Refused("random numbers enter the activations")
+            if any(storage_key(t) in self._unrepresented for t in tensors):
+                raise Refused("it uses a result that has no rule, such as the places of maxima")
             if rule is None:
                 raise Refused("")
             rule(self, operation)
+            for out in tree_leaves(operation.out):
+                if isinstance(out, Tensor) and out.numel() and not self.node_ids.knows(out):
+                    self._forbid(out)
         except Refused as reason:
             self._refuse(operation, tensors, str(reason))
+
+    def _forbid(self, out: Tensor) -> None:
+        """Let any later use of a result be refused."""
+        self.node_ids.write(out, torch.tensor(NO_NODE))
+        self._unrepresented[storage_key(out)] = out
 
     def _refuse(self, operation: Operation, tensors: Sequence[Tensor], reason: str) -> None:
         """Note the operation and go on with fresh nodes, so that one run names everything unsupported."""
@@ -288,13 +300,27 @@ class Watch(TorchDispatchMode):
         view[axis] = -1
         return torch.arange(shape[axis]).view(view).expand(tuple(shape))
 
-    def new_by_source(self, *operands: Ids) -> Ids:
-        """Number every element, or in channel granularity the different tuples of nodes that elements come from."""
+    def new_by_source(self, *operands: Ids, bias: Expression | None = None) -> Ids:
+        """Number every element, or in channel granularity the different tuples of nodes that elements come from.
+
+        Where an operand is a constant for some elements of a channel only, such as at a padded border, those belong to
+        the channel all the same. Elements that come from no node at all stay constants, unless a learned ``bias`` is
+        added to them: then each entry of it is a node.
+        """
         if self.by_position:
             return self.new_by_element(operands[0].shape)
+        if bias is not None and any(True for _ in bias.parameters()):
+            value = bias.evaluate(self.expressions.weights)
+            entries = torch.arange(value.numel()).view(value.shape).expand(operands[0].shape)
+            nowhere = torch.stack([operand < 0 for operand in operands]).all(0)
+            # numbers beyond all node ids stand for the entries
+            operands = tuple(torch.where(nowhere, self.count + entries, operand) for operand in operands)
         tuples, which = distinct(*operands)
-        constant = (tuples < 0).all(1)  # no neuron at all: stays a constant
-        return torch.where(constant, NO_NODE, torch.cumsum(~constant, 0) - 1)[which]
+        same = _completed(tuples)
+        nodes = torch.unique(same[(tuples >= 0).any(1)])
+        local = torch.full((len(tuples),), NO_NODE)
+        local[nodes] = torch.arange(len(nodes))
+        return local[same][which]
 
     def link(self, kind: str, source: Ids, target: Ids, geometry: Any, weight: Expression) -> None:
         """Add links; where a shared module is folded, the same links are not added twice."""
@@ -313,9 +339,24 @@ class Watch(TorchDispatchMode):
     def output(self, result: Any) -> Output:
         """Turn what the model returned into nodes and constants."""
         leaves, structure = tree_flatten(result)
+        for place, leaf in enumerate(leaves):
+            if isinstance(leaf, Tensor) and storage_key(leaf) in self._unrepresented:
+                self.unsupported[f"output {place} of the model: it has no rule, such as the places of maxima"] = None
         return Output(
             tuple(Nodes(self.ids(leaf).numpy()) if self.is_neuron(leaf) else leaf for leaf in leaves), structure
         )
+
+
+def _completed(tuples: Tensor) -> Tensor:
+    """For each tuple of nodes, the number of the complete one that it is part of; else its own."""
+    present = tuples >= 0
+    same, whole = torch.arange(len(tuples)), present.all(1).nonzero()[:, 0]
+    for part in (present.any(1) & ~present.all(1)).nonzero()[:, 0].tolist():
+        there = present[part]
+        fits = (tuples[whole][:, there] == tuples[part][there]).all(1).nonzero()
+        if len(fits):
+            same[part] = whole[fits[0, 0]]
+    return same
 
 
 def _array(ids: Ids, shape: tuple[int, ...]) -> Any:

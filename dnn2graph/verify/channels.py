@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..graph import NeuralGraph
 from ..links import Convolution, Links
@@ -22,66 +22,122 @@ def channel_difference(
 ) -> tuple[float, tuple[str, ...]]:
     """Aggregate the position graph's kernels entry by entry and compare with the channel graph's edges.
 
-    Which channel each position node belongs to comes from tracing the model once more in channel granularity and
-    keeping, for every operation, the channel of each element of its output.
+    Both are traced anew, operation by operation, and compared; then once more simplified, layer by layer wherever
+    simplifying took the same course in both; then the graph at hand with those.
 
     Returns
     -------
     difference : float
         Largest difference relative to the largest weight.
     unchecked : tuple of str
-        Names of target layers whose links could not be matched one to one.
+        Names of layers some of whose links have no counterpart to compare with: a channel of the kernel that is
+        several channels of the graph, edges that leave constants.
     """
-    options = Options(**{**graph.options, "shared": "unfold"})
-    again, channels = traced(model, args, kwargs, options, keep_values=True)
-    again = again.with_weights(graph.weights)
-    of_node = np.full(unrolled.number_of_nodes(), -1)
-    by_origin = {layer.origin: layer for layer in again.layers}
-    for layer in unrolled.layers:
-        counterpart, local = by_origin.get(layer.origin), channels[layer.origin]
-        if counterpart is not None and not local.numel() and counterpart.size == layer.size:  # constants
+    options = {**graph.options, "shared": "unfold"}
+
+    def trace(**others: Any) -> tuple[NeuralGraph, list[Tensor]]:
+        made, values = traced(model, args, kwargs, Options(**{**options, **others}), keep_values=True)
+        return made.with_weights(graph.weights), values
+
+    plain, elements = trace(simplify=False)
+    plain_unrolled = trace(simplify=False, granularity="position")[0]
+    operations = [{layer.origin: layer.name for layer in each.layers} for each in (plain_unrolled, plain)]
+    worst, unchecked = _compare(plain_unrolled, plain, elements, *operations)
+    references = [plain]
+    if graph.options["simplify"]:
+        simplified, elements = trace()
+        worst = max(worst, _compare(unrolled, simplified, elements, *operations)[0])
+        references.insert(0, simplified)
+    return max(worst, _weight_difference(graph, references)), unchecked
+
+
+def _compare(
+    positions: NeuralGraph,
+    channels: NeuralGraph,
+    elements: list[Tensor],
+    position_operations: dict[int, str],
+    channel_operations: dict[int, str],
+) -> tuple[float, tuple[str, ...]]:
+    """Compare the aggregated kernels of a position graph with a channel graph of the same layers.
+
+    Layers correspond if the same operation made their final values; ``position_operations`` and
+    ``channel_operations`` name the operations by ``Layer.origin``. ``elements`` holds, for every operation of the
+    channel graph, which of its layer's nodes each element belongs to.
+    """
+    of_node = np.full(positions.number_of_nodes(), -1)
+    counterparts = {channel_operations[layer.origin]: layer for layer in channels.layers}
+    for layer in positions.layers:
+        counterpart = counterparts.get(position_operations[layer.origin])
+        if counterpart is None:
+            continue
+        local = elements[counterpart.origin]
+        if not local.numel() and counterpart.size == layer.size:  # constants
             local = torch.arange(layer.size)
-        if counterpart is not None and local.numel() == layer.size:
+        if local.numel() == layer.size:
             nodes = local.reshape(-1).numpy()
             of_node[layer.start : layer.stop] = np.where(nodes >= 0, nodes + counterpart.start, -1)
+    constants = np.repeat([layer.kind == "constant" for layer in channels.layers], [n.size for n in channels.layers])
     worst, unchecked = 0.0, []
-    theirs = _by_target(again)
-    for name, links in _by_target(unrolled).items():
-        expected = _aggregated(links, of_node, graph.aggregate)
+    theirs = _by_target(channels, channel_operations)
+    for operation, links in _by_target(positions, position_operations).items():
+        others = theirs.get(operation, [])
+        if _course(links) != _course(others):
+            continue  # simplifying went further in one of them
+        expected = _aggregated(links, of_node, channels.aggregate)
         if expected is None:
-            unchecked.append(name)
+            unchecked.append(operation)
             continue
-        blocks = [block for each in theirs.get(name, []) for block in each.blocks()]
+        blocks = [block for each in others for block in each.blocks()]
         found = _summed([(np.stack([block.sources, block.targets], 1), block.weights) for block in blocks])
+        if len(constants) and (constants[expected[0][:, 0]].any() or constants[found[0][:, 0]].any()):
+            unchecked.append(operation)
+            expected, found = (_without(constants, pairs) for pairs in (expected, found))
         worst = max(worst, _pairwise_gap(expected, found))
-    worst = max(worst, _weight_difference(graph, again))
     return worst, tuple(unchecked)
 
 
-def _by_target(graph: NeuralGraph) -> dict[str, list[Links]]:
-    """Group links by the layer that they enter."""
+def _without(constants: np.ndarray, pairs: Pairs) -> Pairs:
+    """Leave out the edges that leave constants."""
+    keep = ~constants[pairs[0][:, 0]]
+    return pairs[0][keep], pairs[1][keep]
+
+
+def _by_target(graph: NeuralGraph, operations: dict[int, str]) -> dict[str, list[Links]]:
+    """Group links by the operation that made the layer that they enter."""
     groups: dict[str, list[Links]] = {}
     for links in graph.links:
         assert links.target is not None
-        groups.setdefault(links.target.name, []).append(links)
+        groups.setdefault(operations[links.target.origin], []).append(links)
     return groups
 
 
-def _weight_difference(graph: NeuralGraph, unfolded: NeuralGraph) -> float:
-    """Compare each links' kernel with that of the graph traced now; infinite where it has no counterpart.
+def _course(group: list[Links]) -> set[tuple[Any, ...]]:
+    """Tell which layers and parameters some links come from, constants aside."""
+    found = set()
+    for links in group:
+        sources = frozenset(layer.name for layer in links.sources if layer.kind != "constant")
+        if sources:
+            found.add((sources, tuple(links.weight.parameters())))
+    return found
+
+
+def _weight_difference(graph: NeuralGraph, references: list[NeuralGraph]) -> float:
+    """Compare each links' kernel with that of graphs traced now; infinite where it has no counterpart.
 
     Links of a folded graph have a counterpart for each call of their module: the one with the same parameters.
     """
-    if not graph.folded and len(graph.links) != len(unfolded.links):
+    if not graph.folded and len(graph.links) != len(references[0].links):
         return float("inf")
     worst = 0.0
     for place, ours in enumerate(graph.links):
         names = tuple(ours.weight.parameters())
         if graph.folded and not names:
             continue  # sums of the same neuron, once for each call
-        same = [each for each in unfolded.links if tuple(each.weight.parameters()) == names]
-        counterparts = same if graph.folded else [unfolded.links[place]]
-        worst = max(worst, min((_gap(ours, each) for each in counterparts), default=np.inf))
+        if graph.folded:
+            same = [each for g in references for each in g.links if tuple(each.weight.parameters()) == names]
+        else:
+            same = [references[0].links[place]]
+        worst = max(worst, min((_gap(ours, each) for each in same), default=np.inf))
     return worst
 
 
@@ -116,7 +172,7 @@ def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs |
         into = np.broadcast_to(channel[:, None] % per_in, out.shape)
         start = np.broadcast_to(source.reshape(-1)[:, None], out.shape)
         ends = np.stack([start, target[copy[:, None], out], out, into], -1).reshape(-1, 4)
-        ends = _unique_rows(ends[ends[:, 0] >= 0])  # each kernel entry once for each pair of channels
+        ends = _unique_rows(ends[(ends[:, :2] >= 0).all(1)])  # each kernel entry once for each pair of channels
         entries = kernel[ends[:, 2], ends[:, 3]]  # (entries, taps)
         first = _first_of_each(ends[:, :2])
         weights = _reduced(entries, first, method)

@@ -107,6 +107,7 @@ def convert(watch: Watch, operation: Operation) -> None:
 )
 def allocate(watch: Watch, operation: Operation) -> None:
     """Make a constant tensor like another."""
+    watch.node_ids.write(operation.out, torch.tensor(NO_NODE))
 
 
 def _ids_in(watch: Watch, arguments: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -55,12 +55,7 @@ def _normalise(
     shift = Call(normalisation_shift, (expression(bias), expression(mean), scale))
     out = operation.out[0]
     source = watch.ids(x)
-    ids = watch.born(
-        operation,
-        out,
-        "norm",
-        watch.new_by_source(source),
-        bias=Call(torch.reshape, (shift, shape)),
-        channel_axis=1,
-    )
+    moved = Call(torch.reshape, (shift, shape))
+    new = watch.new_by_source(source, bias=moved)
+    ids = watch.born(operation, out, "norm", new, bias=moved, channel_axis=1)
     connect_elementwise(watch, source, ids, "weight", Call(torch.reshape, (scale, shape)))

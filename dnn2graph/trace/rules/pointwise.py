@@ -76,7 +76,7 @@ def combine(watch: Watch, operation: Operation, terms: list[tuple[Any, float]]) 
             bias = watch.expression(value)
             bias = bias if factor == 1 else Call(torch.mul, (bias, factor))
     sources = [watch.ids(t) for t, _ in neurons]
-    new = watch.new_by_source(*(source.expand(out.shape) for source in sources))
+    new = watch.new_by_source(*(source.expand(out.shape) for source in sources), bias=bias)
     axis = channel_axis(watch, max((t for t, _ in neurons), key=torch.Tensor.numel), out)
     ids = watch.born(operation, out, "sum" if len(neurons) > 1 else "scale", new, bias=bias, channel_axis=axis)
     connect_operands(watch, sources, ids, "unit", [factor for _, factor in neurons])

@@ -1,0 +1,101 @@
+"""Unrolling into a sparse matrix, an igraph graph, a GraphML file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import igraph
+import networkx as nx
+import numpy as np
+import torch
+from torch import nn
+
+import dnn2graph as dg
+
+from .measuring import PEAK, Figure, in_fresh_process, medians
+from .networks import mlp_graph
+
+
+def run(smoke: bool) -> Iterator[Figure]:
+    """Yield the figures."""
+    yield from _unrolling(smoke)
+    yield _to_igraph(smoke)
+    yield from _graphml(smoke)
+
+
+SMALL, MILLION = (784, 300, 100, 10), (1000, 800, 200, 100)  # 266 000 and 980 000 edges
+
+CONVOLUTION = """
+import torch, dnn2graph as dg
+torch.set_num_threads(1)
+graph = dg.from_torch(torch.nn.Conv2d(64, 64, 3, padding=1, bias=False), torch.zeros(1, 64, 32, 32),
+                      granularity="position")
+"""
+
+
+def _unrolling(smoke: bool) -> Iterator[Figure]:
+    """Edges per second and peak memory of the sparse matrix of a convolution."""
+    model = nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    graph = dg.from_torch(model, torch.zeros(1, 64, 32, 32), granularity="position")
+    edges = graph.number_of_edges()
+    empty = np.empty(edges, np.int64)  # as many bytes as indices and weights together
+    calls = {"ours": lambda: graph.adjacency(), "fill": lambda: empty.fill(1)}
+    took = medians(calls, 3 if smoke else 9)
+    rate = edges / took["ours"] / 1e6
+    note = f"{edges:,} edges in {took['ours']:.2f} s; filling as much memory takes {took['fill']:.2f} s"
+    yield Figure("unrolling a convolution", "(absolute)", rate, 200, "M edges/s", note)
+    code = CONVOLUTION + PEAK + "before = peak(); a = graph.adjacency(); after = peak()\n"
+    code += "print(after - before, a.data.nbytes + a.indices.nbytes + a.indptr.nbytes)"
+    added, size = in_fresh_process(code)
+    note = f"{added / 1e6:.0f} MB added for a matrix of {size / 1e6:.0f} MB"
+    yield Figure("peak memory of unrolling", "size of the CSR", added / size, 1.2, "x", note, lower_is_better=True)
+
+
+def _to_igraph(smoke: bool) -> Figure:
+    """An igraph graph with all attributes, against one with weights only from a matrix that is there already."""
+    graph = mlp_graph(*(SMALL if smoke else MILLION))
+    matrix = graph.adjacency()
+
+    def plainly() -> igraph.Graph:
+        coo = matrix.tocoo()
+        made = igraph.Graph(coo.shape[0], edges=np.stack([coo.row, coo.col], 1), directed=True)
+        made.es["weight"] = coo.data
+        return made
+
+    took = medians({"ours": lambda: graph.to_igraph(), "ndarray": plainly}, 3 if smoke else 7)
+    note = f"{matrix.nnz:,} edges; {took['ours']:.2f} s, with unrolling and attributes, against {took['ndarray']:.2f} s"
+    ratio, peer = took["ours"] / took["ndarray"], "Graph(n, edges=ndarray) and weights"
+    return Figure("to_igraph", peer, ratio, 0.5, "of the time", note, lower_is_better=True)
+
+
+def _graphml(smoke: bool) -> Iterator[Figure]:
+    """Writers of the same graph with the same attributes."""
+    graph = mlp_graph(*(SMALL if smoke else MILLION))
+    edges = graph.number_of_edges()
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "graph.graphml")
+        theirs = graph.to_igraph()
+        del theirs.es["kind"]
+        calls = {
+            "ours": lambda: dg.write_graphml(graph, path, weight="signed"),
+            "ours, for viewers": lambda: dg.write_graphml(graph, path, weight="abs"),
+            "igraph": lambda: theirs.write_graphml(path),
+        }
+        took = medians(calls, 3 if smoke else 5)
+        digraph = graph.to_networkx()
+        took |= medians({"networkx": lambda: nx.write_graphml_xml(digraph, path)}, 1)
+    rate = edges / took["ours"] / 1e6
+    note = f"{edges:,} edges, weight and node attributes; ours {took['ours']:.2f} s ({rate:.1f} M edges/s)"
+    yield Figure("GraphML, signed", "igraph's C writer", took["igraph"] / took["ours"], 5, note=note)
+    yield Figure("GraphML, signed", "networkx", took["networkx"] / took["ours"], 50, note=f"{took['networkx']:.1f} s")
+    note = f"|w|, signed weight, sign, colours where igraph writes one weight; {took['ours, for viewers']:.2f} s"
+    yield Figure("GraphML for viewers", "igraph's C writer", took["igraph"] / took["ours, for viewers"], 1, note=note)
+    code = "import tempfile, dnn2graph as dg\nfrom benchmarks.networks import mlp_graph\n"
+    code += f"graph = mlp_graph(*{MILLION}); dg.strength(graph)\n" + PEAK
+    code += "before = peak()\nwith tempfile.TemporaryDirectory() as f: dg.write_graphml(graph, f + '/g.graphml')\n"
+    code += "print(peak() - before)"
+    (added,) = in_fresh_process(code)
+    note = "980,000 edges, whole process"
+    yield Figure("memory added by writing", "(absolute)", added / 1e6, 80, "MB", note, lower_is_better=True)
