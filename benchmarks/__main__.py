@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     if unknown := set(options.suites) - set(SUITES):
         parser.error(f"unknown suite(s) {', '.join(sorted(unknown))}: choose from {', '.join(SUITES)}")
-    console = Console(width=None if os.isatty(1) else 170)
+    console = Console(width=None if os.isatty(1) else 220)
     table = Table("what", "against", "figure", "goal", "", "note")
     missed = 0
     for name in options.suites or SUITES:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -42,17 +44,32 @@ class Figure:
         return self.value <= self.goal if self.lower_is_better else self.value >= self.goal
 
 
+SHORTEST = 0.02  # seconds that one measurement lasts at least
+
+
 def medians(calls: Mapping[str, Callable[[], object]], repeat: int) -> dict[str, float]:
-    """Time calls in turns, so that whatever disturbs the machine disturbs all of them; median seconds of each."""
+    """Time calls in turns, so that whatever disturbs the machine disturbs all of them; median seconds of each.
+
+    A short call is repeated within its turn, as timeit does: what is compared is the work, not the caches that the
+    others left.
+    """
+    number = {}
+    for name, call in calls.items():
+        _timed(call, 1)  # pays for imports and page faults
+        number[name] = max(1, int(SHORTEST / _timed(call, 1)))
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():  # the first call pays for imports and page faults
-        call()
     for _ in range(repeat):
         for name, call in calls.items():
-            begin = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - begin)
+            times[name].append(_timed(call, number[name]))
     return {name: statistics.median(each) for name, each in times.items()}
+
+
+def _timed(call: Callable[[], object], number: int) -> float:
+    """Seconds per call."""
+    begin = time.perf_counter()
+    for _ in range(number):
+        call()
+    return (time.perf_counter() - begin) / number
 
 
 def in_fresh_process(code: str) -> list[float]:
@@ -61,8 +78,17 @@ def in_fresh_process(code: str) -> list[float]:
     return [float(word) for word in done.stdout.split()]
 
 
+# Linux only: the most memory that a process had, from a reset on. What getrusage says includes the parent's.
 PEAK = """
-import resource, sys
+def reset():
+    open("/proc/self/clear_refs", "w").write("5")
+    return peak()
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # bytes
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
 """
+
+
+def memory_folder() -> str | None:
+    """A folder in memory, so that writers are compared and not disks; None for the usual temporary folder."""
+    folder = Path("/dev/shm")
+    return str(folder) if folder.is_dir() and os.access(folder, os.W_OK) else None

@@ -131,9 +131,9 @@ class Convolution:
         each weight (see :func:`~dnn2graph.links.sums.kernel_sums`).
         """
         per_output, per_input = kernel_sums(kernel, self.groups, part)  # (out, *taps), (in, *taps)
-        for axis in self.axes:  # the first tap axis goes, the positions come at the end
-            per_output = np.tensordot(per_output, axis.met_by_target, axes=([1], [1]))
-            per_input = np.tensordot(per_input, axis.met_by_source, axes=([1], [1]))
+        for axis in self.axes:
+            per_output = _taps_to_positions(per_output, axis.met_by_target)
+            per_input = _taps_to_positions(per_input, axis.met_by_source)
         if self.copies == 1:
             return per_output.reshape(self.out_shape), per_input.reshape(self.in_shape)
         return np.broadcast_to(per_output, self.out_shape), np.broadcast_to(per_input, self.in_shape)
@@ -222,6 +222,12 @@ def _entries(grouped: np.ndarray, group: np.ndarray, place: np.ndarray) -> np.nd
     else:
         columns = grouped[group, place]
     return columns.reshape(len(place), -1)
+
+
+def _taps_to_positions(sums: np.ndarray, met: np.ndarray) -> np.ndarray:
+    """Sum over the taps that each position meets: (channels, taps, …) to (channels, …, positions)."""
+    last = sums.transpose(0, *range(2, sums.ndim), 1)
+    return (last.reshape(-1, met.shape[1]) @ met.T).reshape(*last.shape[:-1], len(met))
 
 
 def _pad(x: Tensor, padding: list[int]) -> Tensor:

@@ -19,8 +19,8 @@ PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 SMALL = 1 << 12  # weights; below, plain sums cost nothing
 NARROW = 32  # rows or columns; below, matrix-vector products are neither fast nor accurate
-PANEL = 512  # weights that are summed in their own precision before the sum is widened
-LARGE = 1 << 24  # weights; from here on the compiled loop is worth the half second that importing it takes
+PANEL = 1024  # weights that are summed in their own precision before the sum is widened
+LARGE = 1 << 20  # weights; from here on the compiled loop, where it is installed, saves more than it costs
 BLOCK_BYTES = 1 << 20  # a block of rows that stays in the cache while it is summed along both axes
 
 

@@ -72,7 +72,8 @@ def strength(
     _check("convention", convention, CONVENTIONS)
     if convention == "reference" and weight != "signed":
         raise InputError("convention='reference' is defined for weight='signed' only")
-    into, out_of = np.zeros(graph.number_of_nodes()), np.zeros(graph.number_of_nodes())
+    into = np.zeros(graph.number_of_nodes())
+    out_of = into if direction == "total" else np.zeros(graph.number_of_nodes())  # the total needs no two arrays
     with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported below, by layer
         for links in graph.select(kinds):
             links.add_strengths(into, out_of, weight)
@@ -80,10 +81,10 @@ def strength(
             into += graph.bias()
         if convention == "reference":
             _add_missing_side(graph, into, out_of)
-        total = {"in": into, "out": out_of}[direction] if direction != "total" else into + out_of
-    if not np.isfinite(total).all():
+    values = out_of if direction == "out" else into
+    if not np.isfinite(values.sum()):
         graph.check_finite()
-    return total
+    return values
 
 
 def fluctuation(
