@@ -233,6 +233,7 @@ def _fetched(path: Path, address: str) -> Path:
     except ImportError as error:
         raise _absent(path, address, "the library pooch is not installed: pip install 'dnn2graph[data]'") from error
     registry = {path.name: f"md5:{MD5[path.name]}"}
+    pooch.get_logger().setLevel("ERROR")  # what went wrong is said once, below
     try:
         catalogue = pooch.create(path.parent, address, registry=registry, retry_if_failed=RETRIES)
         with _download_bar(path.name) as bar:

@@ -1181,8 +1181,9 @@ def test_batch_statistics_are_refused(granularity):
         lambda self, x: x[:, x.min(1).indices],
         lambda self, x: F.max_pool1d(x[:, None], 2, return_indices=True)[1] * x[:, None, :1],
         lambda self, x: x[:, x[0] > 0],
+        lambda self, x: (x, x.max(1)[1]),
     ],
-    ids=["argmax", "max", "min", "pool", "mask"],
+    ids=["argmax", "max", "min", "pool", "mask", "returned"],
 )
 def test_places_that_depend_on_the_values_are_refused(forward, granularity):
     model = nn.Sequential(identity(3), Net(forward))

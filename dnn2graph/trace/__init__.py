@@ -105,9 +105,9 @@ def traced(
             watch.refuse_name(str(error).split("HigherOrderOperator ")[1].split()[0])
             raise UnsupportedOperation(list(watch.unsupported)) from error
         raise ModelError(_explain(error, inputs, batch_axis)) from error
+    output = watch.output(result)
     if watch.unsupported:
         raise UnsupportedOperation(list(watch.unsupported))
-    output = watch.output(result)
     draft = Draft(watch.layers, watch.links, output)
     if not list(output.nodes()):
         raise ModelError(

@@ -331,8 +331,7 @@ class Watch(TorchDispatchMode):
         if self.folded:
             if any(_same(links, other) for other in self.links):
                 return
-            backwards = target.numel() and source.numel() and int(source.max()) >= int(target.min())
-            if kind in ("weight", "unit") and backwards:
+            if kind in ("weight", "unit") and int(source.max()) >= int(target.min()):  # it leads back
                 links = replace(links, kind="recurrent")
         self.links.append(links)
 
