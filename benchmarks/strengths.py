@@ -51,7 +51,7 @@ def _libraries(smoke: bool) -> Iterator[Figure]:
         graph = mlp_graph(*widths)
         ours, theirs = graph.estimate(), graph.to_igraph()
         calls = {
-            "ours": lambda g=graph: (dg.strength(g, "in"), dg.strength(g, "out")),
+            "ours": lambda g=graph: dg.directed_strengths(g),
             "igraph": lambda g=theirs: [g.strength(mode=mode, weights="weight") for mode in ("in", "out")],
             "ours, total": lambda g=graph: dg.strength(g),
             "igraph, total": lambda g=theirs: g.strength(mode="all", weights="weight"),

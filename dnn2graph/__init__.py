@@ -23,7 +23,7 @@ from .export import write_graphml
 from .graph import Layer, NeuralGraph
 from .links import Links
 from .load import load
-from .measures import fluctuation, layer_table, link_weights, node_table, strength
+from .measures import directed_strengths, fluctuation, layer_table, link_weights, node_table, strength
 from .trace import from_torch, rule
 from .verify import Verification, verify
 
@@ -44,6 +44,7 @@ __all__ = [
     "UnsupportedOperation",
     "Verification",
     "WeightsError",
+    "directed_strengths",
     "fluctuation",
     "from_torch",
     "layer_table",

@@ -65,6 +65,8 @@ def test_strengths_are_the_sums_of_the_unrolled_edges_of_igraph_and_of_networkx(
         "total": (np.bincount(targets, weights, n) + np.bincount(sources, weights, n), "all", as_networkx.degree),
     }
     size = np.bincount(targets, np.abs(weights), n) + np.bincount(sources, np.abs(weights), n)
+    for both, direction in zip(dg.directed_strengths(graph, part), ("in", "out"), strict=True):
+        np.testing.assert_array_equal(both, dg.strength(graph, direction, part))
     for direction, (sums, mode, degree) in expected.items():
         found = dg.strength(graph, direction, part)
         assert found.dtype == np.float64

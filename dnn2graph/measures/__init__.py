@@ -2,7 +2,15 @@
 
 from .attributes import node_attributes
 from .link_weights import link_weights
-from .strength import fluctuation, strength
+from .strength import directed_strengths, fluctuation, strength
 from .tables import layer_table, node_table
 
-__all__ = ["fluctuation", "layer_table", "link_weights", "node_attributes", "node_table", "strength"]
+__all__ = [
+    "directed_strengths",
+    "fluctuation",
+    "layer_table",
+    "link_weights",
+    "node_attributes",
+    "node_table",
+    "strength",
+]

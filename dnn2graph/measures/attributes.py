@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import WeightsError
 from ..graph import Layer, NeuralGraph
-from .strength import strength
+from .strength import directed_strengths
 
 
 class Places(NamedTuple):
@@ -81,8 +81,7 @@ def node_numbers(
     graph: NeuralGraph, kinds: Collection[str] | None = None, *, convention: str = "formula"
 ) -> dict[str, np.ndarray]:
     """Compute the bias and the strengths of every node: float64 (nodes,), all finite."""
-    into = strength(graph, "in", kinds=kinds, convention=convention)
-    out_of = strength(graph, "out", kinds=kinds, convention=convention)
+    into, out_of = directed_strengths(graph, kinds=kinds, convention=convention)
     numbers = {"bias": graph.bias(), "strength_in": into, "strength_out": out_of, "strength": into + out_of}
     for name, values in numbers.items():
         finite = np.isfinite(values)

@@ -68,12 +68,42 @@ def strength(
     array([0.5, 0.5, 1. ])
     """
     _check("direction", direction, DIRECTIONS)
+    into, out_of = _strengths(graph, weight, kinds, bias, convention, together=direction == "total")
+    return out_of if direction == "out" else into
+
+
+def directed_strengths(
+    graph: NeuralGraph,
+    weight: str = "signed",
+    kinds: Collection[str] | None = None,
+    *,
+    bias: bool = False,
+    convention: str = "formula",
+) -> tuple[np.ndarray, np.ndarray]:
+    """In- and out-strength of every node, in one pass over the weights.
+
+    Parameters
+    ----------
+    graph, weight, kinds, bias, convention
+        As of :func:`strength`.
+
+    Returns
+    -------
+    s_in, s_out : float64 arrays (nodes,)
+    """
+    return _strengths(graph, weight, kinds, bias, convention, together=False)
+
+
+def _strengths(
+    graph: NeuralGraph, weight: str, kinds: Collection[str] | None, bias: bool, convention: str, together: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum what enters and what leaves each node; ``together``, into one and the same array."""
     _check("weight", weight, WEIGHTS)
     _check("convention", convention, CONVENTIONS)
     if convention == "reference" and weight != "signed":
         raise InputError("convention='reference' is defined for weight='signed' only")
     into = np.zeros(graph.number_of_nodes())
-    out_of = into if direction == "total" else np.zeros(graph.number_of_nodes())  # the total needs no two arrays
+    out_of = into if together else np.zeros(graph.number_of_nodes())
     with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported below, by layer
         for links in graph.select(kinds):
             links.add_strengths(into, out_of, weight)
@@ -81,10 +111,10 @@ def strength(
             into += graph.bias()
         if convention == "reference":
             _add_missing_side(graph, into, out_of)
-    values = out_of if direction == "out" else into
-    if not np.isfinite(values.sum()):
+        finite = np.isfinite(into.sum()) and np.isfinite(out_of.sum())
+    if not finite:
         graph.check_finite()
-    return values
+    return into, out_of
 
 
 def fluctuation(

@@ -21,6 +21,9 @@ from ..links import Convolution, Links
 from ..nodes import Nodes
 from ..weights import UNSIGNED_AGGREGATES, Aggregation, Call, Constant, Expression, affine, scale_kernel
 
+# Branches that a sum of several takes over: those that are sums of links themselves. Pools and constants stay layers.
+MERGED_INTO_SUMS = ("conv", "linear", "norm", "scale", "sum")
+
 
 class Draft:
     """Layers and links while they are being contracted.
@@ -126,17 +129,13 @@ def _contract(draft: Draft, origin: int, links: Links, fold_norm: bool, aggregat
         if alone or not _parallel(draft, origin, inbound, links):
             draft.absorb(before.origin, origin, inbound, _sum(before, layer))
     elif alone and before.function is None and (layer.kind == "scale" or (layer.kind == "norm" and fold_norm)):
-        scaled = [_scaled(each, links, aggregate) for each in inbound]
-        if scaled and all(each is not None for each in scaled) and _bias_fits(before, links):
-            bias = before.bias
-            if bias is not None:
+        scaled = [found for each in inbound if (found := _scaled(each, links, aggregate)) is not None]
+        if scaled and len(scaled) == len(inbound) and _bias_fits(before, links):
+            bias = layer.bias
+            if before.bias is not None:
                 per_node = Call(torch.reshape, (_with_sign(links.weight), _bias_shape(before, links)))
-                parts = (per_node, bias) if layer.bias is None else (per_node, bias, layer.bias)
-                bias = Call(affine, parts)
-            draft.absorb(before.origin, origin, scaled, bias if bias is not None else layer.bias)  # type: ignore[arg-type]
-
-
-MERGED_INTO_SUMS = ("conv", "linear", "norm", "scale", "sum")
+                bias = Call(affine, (per_node, before.bias) if bias is None else (per_node, before.bias, bias))
+            draft.absorb(before.origin, origin, scaled, bias)
 
 
 def _is_whole(nodes: Nodes, layer: Layer) -> bool:
