@@ -27,13 +27,15 @@ def main() -> None:
     console = Console(width=None if os.isatty(1) else 220)
     table = Table("what", "against", "figure", "goal", "", "note")
     missed = 0
-    for name in options.suites or SUITES:
-        for figure in SUITES[name].run(options.smoke):
-            bound = "at most" if figure.lower_is_better else "at least"
-            missed += not figure.reached
-            value = f"{figure.value:,.3g} {figure.unit}"
-            goal = f"{bound} {figure.goal:,g}"
-            table.add_row(figure.what, figure.peer, value, goal, "yes" if figure.reached else "NO", figure.note)
+    with Console(stderr=True).status("measuring") as status:
+        for name in options.suites or SUITES:
+            status.update(f"measuring {name}")
+            for figure in SUITES[name].run(options.smoke):
+                status.update(f"measuring {name}: after {figure.what}")
+                bound = "at most" if figure.lower_is_better else "at least"
+                missed += not figure.reached
+                value, goal = f"{figure.value:,.3g} {figure.unit}", f"{bound} {figure.goal:,g}"
+                table.add_row(figure.what, figure.peer, value, goal, "yes" if figure.reached else "NO", figure.note)
     console.print(table)
     console.print("all goals reached" if not missed else f"{missed} goal(s) missed in this run")
 

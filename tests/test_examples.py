@@ -1,0 +1,32 @@
+"""The demo does what the README says, on the networks that are shipped."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import igraph
+import pandas as pd
+import pytest
+
+from examples import demo
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_demo_verifies_and_leaves_graphs_tables_and_pictures(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--out", str(tmp_path)])
+    assert demo.main() == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("the graph computes what the model computes") == 4
+    for name, nodes in (("digits_mlp", 122), ("digits_cnn", 83)):
+        assert igraph.Graph.Read_GraphML(str(tmp_path / f"{name}.graphml")).vcount() == nodes
+        assert len(pd.read_csv(tmp_path / f"{name}_nodes.csv")) == nodes
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (tmp_path / f"{name}_unrolled.graphml.gz").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", ["digits_mlp.pt", "digits_cnn.pt", "digits_mlp.pt2", "digits_cnn.pt2"])
+def test_the_shipped_networks_are_those_that_their_page_describes(name):
+    found = hashlib.sha256((ROOT / "data" / name).read_bytes()).hexdigest()
+    assert found in (ROOT / "data" / "README.md").read_text()
