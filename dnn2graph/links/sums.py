@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ def _blocked_sums(matrix: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray
     height, width = matrix.shape
     rows, columns = np.zeros(height), np.zeros(width)
     step = min(PANEL, max(1, BLOCK_BYTES // (matrix.itemsize * width)))
-    across, down = np.ones(min(PANEL, width), matrix.dtype), np.ones(min(step, height), matrix.dtype)
+    across, down = _ones(min(PANEL, width), matrix.dtype), _ones(min(step, height), matrix.dtype)
     for begin in range(0, height, step):
         block = np.ascontiguousarray(part_of(matrix[begin : begin + step], part))
         for left in range(0, width, PANEL):
@@ -98,6 +98,13 @@ def _blocked_sums(matrix: np.ndarray, part: str) -> tuple[np.ndarray, np.ndarray
             rows[begin : begin + step] += panel @ across[: panel.shape[1]]
         columns += down[: len(block)] @ block
     return rows, columns
+
+
+@lru_cache(maxsize=16)
+def _ones(count: int, dtype: np.dtype) -> np.ndarray:
+    ones = np.ones(count, dtype)
+    ones.setflags(write=False)
+    return ones
 
 
 def _torch_sums(kernel: Tensor, groups: int, part: str) -> tuple[np.ndarray, np.ndarray]:
