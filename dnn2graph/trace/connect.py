@@ -51,9 +51,11 @@ def connect_convolution(
         return
     own = groups > 1 or torch.equal(segments, torch.arange(len(nodes)))
     sources = nodes if own else members
-    aggregation = Aggregation(watch.options.aggregate, None if own else tuple(segments.tolist()))
     geometry = Convolution(len(sources), len(out), (), groups)
-    watch.link(kind, sources, out, geometry, Call(aggregation, (weight,)))
+    method = watch.options.aggregate
+    if axes or not own or method in UNSIGNED_AGGREGATES:  # else each weight is the only one of its pair
+        weight = Call(Aggregation(method, None if own else tuple(segments.tolist())), (weight,))
+    watch.link(kind, sources, out, geometry, weight)
 
 
 def _connect_grouped(watch: Watch, source: Ids, out: Ids, groups: int, weight: Expression, kind: str) -> None:
