@@ -175,7 +175,7 @@ class NeuralGraph:
         bias = np.zeros(self.number_of_nodes())
         for layer in self.layers:
             if layer.bias is not None:
-                value = layer.bias.evaluate(self.weights).detach().double().cpu()
+                value = layer.bias.detached(self.weights).double().cpu()
                 bias[layer.start : layer.stop] = value.expand(layer.tensor_shape).reshape(-1).numpy()
         return bias
 

@@ -121,5 +121,12 @@ class Nodes:
                 sums = np.bincount(ids - first, amounts)
                 totals[first : first + len(sums)] += sums
 
+    def add_to_each(self, totals: np.ndarray, amounts: np.ndarray) -> None:
+        """Add ``amounts`` (networks or 1, elements) to ``totals`` (networks, nodes); no node stands in two elements."""
+        if isinstance(self._ids, range):
+            totals[:, self._ids.start : self._ids.stop] += amounts
+        else:
+            totals[:, self._ids] += amounts
+
     def __repr__(self) -> str:
         return f"Nodes({self._ids!r}, shape={self.shape})"

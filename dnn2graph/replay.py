@@ -89,7 +89,7 @@ def layer_values(graph: NeuralGraph, layer: Layer, inbound: Sequence[Any], value
                 total = total.index_add(1, torch.from_numpy(target.flat - layer.start).to(y.device), y)
         result = total.reshape(shape)
     if layer.bias is not None:
-        result = result + layer.bias.evaluate(graph.weights).to(result)
+        result = result + layer.bias.detached(graph.weights).to(result)
     if layer.activate is not None:
         result = call(layer.activate, graph, [result])
     return result.reshape(len(values), layer.size).to(values.dtype)
@@ -99,7 +99,7 @@ def call(expression: Expression, graph: NeuralGraph, operands: Sequence[Tensor])
     """Evaluate a layer function on operands (samples, …), sample by sample as the model saw them."""
 
     def one_sample(*sample: Tensor) -> Tensor:
-        return expression.evaluate(graph.weights, sample)
+        return expression.detached(graph.weights, sample)
 
     if len(operands[0]) == 1:
         return one_sample(*(operand[0] for operand in operands))[None]

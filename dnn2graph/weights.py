@@ -27,8 +27,15 @@ class Expression:
     """A recipe for one tensor."""
 
     def evaluate(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
-        """Compute the tensor from named parameters, and from operand values where the expression has any."""
+        """Compute the tensor from named parameters, and from operand values where the expression has any.
+
+        Autograd sees the parameters; see :meth:`detached`.
+        """
         raise NotImplementedError
+
+    def detached(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
+        """Compute the tensor as :meth:`evaluate` does, from parameters that autograd does not see."""
+        return self.evaluate({name: _given(weights, name).detach() for name in self.parameters()}, values)
 
     def parameters(self) -> Iterator[str]:
         """Yield the names of the parameters that the expression reads."""
@@ -42,13 +49,7 @@ class Parameter(Expression):
     name: str
 
     def evaluate(self, weights: Weights, values: Sequence[Tensor] = ()) -> Tensor:
-        try:
-            return weights[self.name].detach()
-        except KeyError:
-            raise WeightsError(
-                f"the graph needs the parameter {self.name!r}, which is not among the given weights: "
-                "pass a state dict of the same architecture"
-            ) from None
+        return _given(weights, self.name)
 
     def parameters(self) -> Iterator[str]:
         yield self.name
@@ -106,6 +107,16 @@ class Call(Expression):
             namespace, name, overload = state["function"].split(".")
             state["function"] = getattr(getattr(getattr(torch.ops, namespace), name), overload)
         self.__dict__.update(state)
+
+
+def _given(weights: Weights, name: str) -> Tensor:
+    try:
+        return weights[name]
+    except KeyError:
+        raise WeightsError(
+            f"the graph needs the parameter {name!r}, which is not among the given weights: "
+            "pass a state dict of the same architecture"
+        ) from None
 
 
 def _evaluate(part: Any, weights: Weights, values: Sequence[Tensor]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -71,7 +72,13 @@ class Links:
 
     def kernel(self) -> Tensor:
         """Evaluate the weight expression: shape ``map.kernel_shape``, in the graph's precision."""
-        kernel = self.weight.evaluate(self.weights)
+        return self._in_shape(self.weight.detached(self.weights))
+
+    def kernel_of(self, weights: Weights) -> Tensor:
+        """Evaluate the weight expression with other parameters, which autograd and ``torch.vmap`` follow."""
+        return self._in_shape(self.weight.evaluate(weights))
+
+    def _in_shape(self, kernel: Tensor) -> Tensor:
         kernel = kernel if kernel.dtype == self.dtype else kernel.to(self.dtype)
         return kernel if kernel.shape == self.map.kernel_shape else kernel.expand(self.map.kernel_shape)
 
@@ -126,15 +133,9 @@ class Links:
 
     def blocks(self, block_edges: int = BLOCK_EDGES) -> Iterator[EdgeBlock]:
         """List the edges in blocks of about ``block_edges``; exact zeros are no edges."""
-        sources, targets = self.source_nodes.flat, self.target_nodes
         repeated = self._repeated_elements()
         merged: list[EdgeBlock] = []
-        for block in self.map.rows(as_numpy(self.kernel()), block_edges):
-            rows = np.arange(block.first, block.first + block.counts.size)
-            row = np.repeat(rows, block.counts.reshape(-1))
-            source, target = sources[row], block.targets.reshape(-1)
-            target = target + targets.start if targets.is_range else targets.flat[target]
-            weight = block.weights.reshape(-1)
+        for row, (source, target, weight) in self._rows(as_numpy(self.kernel()), block_edges):
             keep = weight != 0
             if self.source_nodes.has_gaps:
                 keep &= source >= 0
@@ -147,6 +148,27 @@ class Links:
             yield EdgeBlock(source, target, weight)
         if merged:
             yield _merge([np.concatenate(parts) for parts in zip(*merged, strict=True)])
+
+    def entries(self) -> EdgeBlock:
+        """List all pairs of nodes that the map joins, each with the kernel entry between them as its weight (int64).
+
+        Unlike an edge, a pair may occur several times where the links are irregular, and may weigh zero.
+        """
+        numbers = np.arange(prod(self.map.kernel_shape)).reshape(self.map.kernel_shape)
+        blocks = [block for _, block in self._rows(numbers, BLOCK_EDGES)] or [_no_edges(torch.int64)]
+        source, target, entry = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        node = source >= 0
+        return EdgeBlock(source[node], target[node], entry[node])
+
+    def _rows(self, kernel: np.ndarray, block_edges: int) -> Iterator[tuple[np.ndarray, EdgeBlock]]:
+        """Unroll a kernel in blocks of about ``block_edges``: the input element of each pair of nodes, and the pair."""
+        sources, targets = self.source_nodes.flat, self.target_nodes
+        for block in self.map.rows(kernel, block_edges):
+            rows = np.arange(block.first, block.first + block.counts.size)
+            row = np.repeat(rows, block.counts.reshape(-1))
+            target = block.targets.reshape(-1)
+            target = target + targets.start if targets.is_range else targets.flat[target]
+            yield row, EdgeBlock(sources[row], target, block.weights.reshape(-1))
 
     def coo(self) -> EdgeBlock:
         """List all edges at once; sorted by nothing in particular, no pair twice."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .axis import Axis, Sliding
-from .sums import kernel_sums
+from .sums import kernel_sums, tensor_sums
 
+Numbers = TypeVar("Numbers", np.ndarray, Tensor)
 BLOCK_EDGES = 1 << 18  # edges unrolled at a time: large enough for numpy, small enough for the cache
 
 
@@ -130,13 +131,19 @@ class Convolution:
         Returns float64 arrays ``L(1)`` (out_shape) and ``Lᵀ(1)`` (in_shape), where ``L`` has the given ``part`` of
         each weight (see :func:`~dnn2graph.links.sums.kernel_sums`).
         """
-        per_output, per_input = kernel_sums(kernel, self.groups, part)  # (out, *taps), (in, *taps)
+        return self._by_position(*kernel_sums(kernel, self.groups, part))
+
+    def tensor_sums(self, kernel: Tensor, part: str) -> tuple[Tensor, Tensor]:
+        """Sum as :meth:`sums` does, in torch operations that autograd follows and in the kernel's precision."""
+        return self._by_position(*tensor_sums(kernel, self.groups, part))
+
+    def _by_position(self, per_output: Numbers, per_input: Numbers) -> tuple[Numbers, Numbers]:
+        """Turn sums by channel and tap, (out, *taps) and (in, *taps), into sums by channel and position."""
         for axis in self.axes:
             per_output = _taps_to_positions(per_output, axis.met_by_target)
             per_input = _taps_to_positions(per_input, axis.met_by_source)
-        if self.copies == 1:
-            return per_output.reshape(self.out_shape), per_input.reshape(self.in_shape)
-        return np.broadcast_to(per_output, self.out_shape), np.broadcast_to(per_input, self.in_shape)
+        broadcast_to = torch.broadcast_to if isinstance(per_output, Tensor) else np.broadcast_to
+        return broadcast_to(per_output, self.out_shape), broadcast_to(per_input, self.in_shape)
 
     def multiplicities(self) -> np.ndarray:
         """How many edges carry each entry of the kernel; int64, broadcasts against it."""
@@ -224,10 +231,11 @@ def _entries(grouped: np.ndarray, group: np.ndarray, place: np.ndarray) -> np.nd
     return columns.reshape(len(place), -1)
 
 
-def _taps_to_positions(sums: np.ndarray, met: np.ndarray) -> np.ndarray:
+def _taps_to_positions(sums: Numbers, met: np.ndarray) -> Numbers:
     """Sum over the taps that each position meets: (channels, taps, …) to (channels, …, positions)."""
-    last = sums.transpose(0, *range(2, sums.ndim), 1)
-    return (last.reshape(-1, met.shape[1]) @ met.T).reshape(*last.shape[:-1], len(met))
+    if isinstance(sums, Tensor):
+        return sums.movedim(1, -1) @ torch.as_tensor(met.T, dtype=sums.dtype, device=sums.device)
+    return np.moveaxis(sums, 1, -1) @ met.T
 
 
 def _pad(x: Tensor, padding: list[int]) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .convolution import BLOCK_EDGES, RowBlock
-from .sums import part_of
+from .sums import TENSOR_PARTS, part_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +54,14 @@ class Listed:
         """Sum the edges into each output and out of each input; see :meth:`.Convolution.sums`."""
         weights = part_of(kernel.double().cpu().numpy(), part)
         return np.bincount(self.target, weights, self.outputs), np.bincount(self.source, weights, self.inputs)
+
+    def tensor_sums(self, kernel: Tensor, part: str) -> tuple[Tensor, Tensor]:
+        """Sum as :meth:`sums` does, in torch operations that autograd follows; see :meth:`.Convolution.tensor_sums`."""
+        weights = TENSOR_PARTS[part](kernel)
+        source, target = (torch.from_numpy(ends).to(weights.device) for ends in (self.source, self.target))
+        into = weights.new_zeros(self.outputs).index_add(0, target, weights)
+        out_of = weights.new_zeros(self.inputs).index_add(0, source, weights)
+        return into, out_of
 
     def multiplicities(self) -> np.ndarray:
         """Every weight is carried by one edge."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, lru_cache
+from math import prod
 
 import numpy as np
 import torch
@@ -44,16 +45,20 @@ def kernel_sums(kernel: Tensor, groups: int, part: str) -> tuple[np.ndarray, np.
     per_input : float64 array (in, *taps)
     """
     taps = kernel.shape[2:]
-    if kernel.is_cuda:
-        return _torch_sums(kernel, groups, part)
+    if kernel.is_cuda:  # only the sums travel
+        per_output, per_input = tensor_sums(kernel.detach(), groups, part, torch.float64)
+        return per_output.cpu().numpy(), per_input.cpu().numpy()
     weights = as_numpy(kernel)
     if groups == 1 and weights.size == weights.shape[0] * weights.shape[1]:  # one tap: a dense matrix
         rows, columns = dense_sums(weights.reshape(weights.shape[:2]), part)
         return rows.reshape(-1, *taps), columns.reshape(-1, *taps)
     weights = part_of(weights, part)
-    grouped = weights.reshape(groups, -1, *weights.shape[1:])  # (groups, out, in, *taps)
-    per_input = grouped.sum(1, dtype=np.float64).reshape(-1, *taps)
-    return weights.sum(1, dtype=np.float64), per_input
+    if groups == 1:
+        return weights.sum(1, dtype=np.float64), weights.sum(0, dtype=np.float64)
+    grouped = weights.reshape(groups, -1, weights.shape[1], prod(taps))  # (groups, out, in, taps)
+    per_output = np.einsum("goit->got", grouped, dtype=np.float64)  # widens in the cache, where sum() copies
+    per_input = np.einsum("goit->git", grouped, dtype=np.float64)
+    return per_output.reshape(-1, *taps), per_input.reshape(-1, *taps)
 
 
 def as_numpy(kernel: Tensor) -> np.ndarray:
@@ -107,20 +112,23 @@ def _ones(count: int, dtype: np.dtype) -> np.ndarray:
     return ones
 
 
-def _torch_sums(kernel: Tensor, groups: int, part: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sum where the kernel lives; only the sums travel."""
-    parts: dict[str, Callable[[Tensor], Tensor]] = {
-        "signed": lambda w: w,
-        "abs": torch.abs,
-        "positive": lambda w: w.clamp(min=0),
-        "negative": lambda w: w.clamp(max=0),
-        "nonzero": lambda w: (w != 0).to(w.dtype),
-        "square": torch.square,
-    }
-    weights = parts[part](kernel.detach())
+TENSOR_PARTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "signed": lambda w: w,
+    "abs": torch.abs,
+    "positive": lambda w: w.clamp(min=0),
+    "negative": lambda w: w.clamp(max=0),
+    "nonzero": lambda w: (w != 0).to(w.dtype),
+    "square": torch.square,
+}
+
+
+def tensor_sums(
+    kernel: Tensor, groups: int, part: str, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
+    """Sum as :func:`kernel_sums` does, where the kernel lives, in torch operations that autograd follows."""
+    weights = TENSOR_PARTS[part](kernel)
     grouped = weights.reshape(groups, -1, *weights.shape[1:])
-    per_input = grouped.sum(1, dtype=torch.float64).reshape(-1, *weights.shape[2:])
-    return weights.sum(1, dtype=torch.float64).cpu().numpy(), per_input.cpu().numpy()
+    return weights.sum(1, dtype=dtype), grouped.sum(1, dtype=dtype).flatten(0, 1)
 
 
 @cache

@@ -67,7 +67,7 @@ def strength(
     >>> dg.strength(dg.from_torch(layer, torch.zeros(1, 2)))
     array([0.5, 0.5, 1. ])
     """
-    _check("direction", direction, DIRECTIONS)
+    check_options(direction, weight)
     into, out_of = _strengths(graph, weight, kinds, bias, convention, together=direction == "total")
     return out_of if direction == "out" else into
 
@@ -98,8 +98,7 @@ def _strengths(
     graph: NeuralGraph, weight: str, kinds: Collection[str] | None, bias: bool, convention: str, together: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Sum what enters and what leaves each node; ``together``, into one and the same array."""
-    _check("weight", weight, WEIGHTS)
-    _check("convention", convention, CONVENTIONS)
+    check_options("total", weight, convention)
     if convention == "reference" and weight != "signed":
         raise InputError("convention='reference' is defined for weight='signed' only")
     into = np.zeros(graph.number_of_nodes())
@@ -161,6 +160,12 @@ def _add_missing_side(graph: NeuralGraph, into: np.ndarray, out_of: np.ndarray) 
             out_of[layer.start : layer.stop] += 1
 
 
-def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise InputError(f"{name}={value!r} is unknown: choose from {', '.join(allowed)}")
+def check_options(direction: str, weight: str, convention: str = "formula") -> None:
+    """Raise InputError if one of the options of strength is unknown."""
+    for name, value, allowed in (
+        ("direction", direction, DIRECTIONS),
+        ("weight", weight, WEIGHTS),
+        ("convention", convention, CONVENTIONS),
+    ):
+        if value not in allowed:
+            raise InputError(f"{name}={value!r} is unknown: choose from {', '.join(allowed)}")

@@ -94,7 +94,7 @@ def connect_elementwise(
         return
     keep = (source >= 0).reshape(-1)
     if isinstance(coefficient, Expression):
-        shape = coefficient.evaluate(watch.expressions.weights).shape
+        shape = coefficient.detached(watch.expressions.weights).shape
         shape = torch.Size([1] * (source.dim() - len(shape)) + list(shape))
         varying = [axis for axis, length in enumerate(shape) if length > 1]
         if len(varying) <= 1:  # gaps stay in the source, so that the kernel keeps one entry per channel
@@ -133,7 +133,7 @@ def _connect_pairs(watch: Watch, source: Ids, target: Ids, kind: str, coefficien
                 number = Call(torch.abs, (number,))
             watch.link(kind, pairs[:, 0], pairs[:, 1], geometry, number)
         return
-    value = coefficient.evaluate(watch.expressions.weights)
+    value = coefficient.detached(watch.expressions.weights)
     entry = torch.arange(value.numel()).view(value.shape).expand(source.shape)
     triples, _ = distinct(source, target, entry)
     triples = triples[triples[:, 0] >= 0]

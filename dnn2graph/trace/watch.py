@@ -280,7 +280,7 @@ class Watch(TorchDispatchMode):
 
     def _bias_per_node(self, bias: Expression, ids: Ids, size: int) -> Expression:
         """Average the entries of a bias over each node's elements, in channel granularity."""
-        value = bias.evaluate(self.expressions.weights)
+        value = bias.detached(self.expressions.weights)
         entries = torch.arange(value.numel()).view(value.shape).expand(ids.shape)
         pairs, _ = distinct(ids, entries)
         pairs = pairs[pairs[:, 0] >= 0]
@@ -310,7 +310,7 @@ class Watch(TorchDispatchMode):
         if self.by_position:
             return self.new_by_element(operands[0].shape)
         if bias is not None and any(True for _ in bias.parameters()):
-            value = bias.evaluate(self.expressions.weights)
+            value = bias.detached(self.expressions.weights)
             entries = torch.arange(value.numel()).view(value.shape).expand(operands[0].shape)
             nowhere = torch.stack([operand < 0 for operand in operands]).all(0)
             # numbers beyond all node ids stand for the entries
