@@ -7,6 +7,7 @@
 NeuralGraph(3 layers, 9 nodes, 2 links, granularity='channel')
 """
 
+from . import functional
 from .errors import (
     DataError,
     Dnn2graphError,
@@ -24,6 +25,7 @@ from .graph import Layer, NeuralGraph
 from .links import Links
 from .load import load
 from .measures import directed_strengths, fluctuation, layer_table, link_weights, node_table, strength
+from .population.stacked import Population
 from .trace import from_torch, rule
 from .verify import Verification, verify
 
@@ -41,12 +43,14 @@ __all__ = [
     "MemoryBudgetError",
     "ModelError",
     "NeuralGraph",
+    "Population",
     "UnsupportedOperation",
     "Verification",
     "WeightsError",
     "directed_strengths",
     "fluctuation",
     "from_torch",
+    "functional",
     "layer_table",
     "link_weights",
     "load",
