@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -149,9 +150,20 @@ class Population:
         """Fluctuation of every layer of every member: float64 array (members, layers); see :meth:`strength`."""
         return layer_deviations(self.strength(direction, weight, kinds, bias=bias), self.graph.layers)
 
-    def link_weights(self, kinds: Collection[str] | None = ("weight",)) -> list[tuple[Links, np.ndarray]]:
-        """Weights of each links, every entry of the kernel once, as the paper counts them: (members, entries) each."""
-        return [(links, as_numpy(self.kernels(links)).reshape(len(self), -1)) for links in self.graph.select(kinds)]
+    def link_weights(self, kinds: Collection[str] | None = ("weight",)) -> dict[str, np.ndarray]:
+        """Weights of the links that enter each layer, every entry of a kernel once, as the paper counts them.
+
+        Returns
+        -------
+        dict of str to array (members, weights)
+            By the names of the layers; those that no such links enter are absent. In the weights' own precision.
+        """
+        entering: dict[str, list[np.ndarray]] = {}
+        for links in self.graph.select(kinds):
+            assert links.target is not None
+            values = as_numpy(self.kernels(links)).reshape(len(self), -1)
+            entering.setdefault(links.target.name, []).append(values)
+        return {name: values[0] if len(values) == 1 else np.hstack(values) for name, values in entering.items()}
 
     def kernels(self, links: Links) -> Tensor:
         """Evaluate the weight of some links for every member: (members, *map.kernel_shape)."""
@@ -200,7 +212,7 @@ class Population:
     def _add_bias(self, into: np.ndarray) -> None:
         for layer in self.graph.layers:
             if layer.bias is not None:
-                bias = self._stacked(lambda weights, layer=layer: _bias(layer, weights), layer.bias.parameters())
+                bias = self._stacked(partial(_bias, layer), layer.bias.parameters())
                 into[:, layer.start : layer.stop] += as_numpy(bias)
 
 
