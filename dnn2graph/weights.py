@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -200,13 +201,21 @@ class Aggregation:
         taps = kernel.reshape(*kernel.shape[:2], -1)  # (out, in, taps)
         if self.segments is None:
             return _reduce(taps, self.method)
-        segment = torch.tensor(self.segments, device=kernel.device)
-        taps, segment = taps[:, segment >= 0], segment[segment >= 0]
-        count = int(segment.max()) + 1
-        flattened = torch.arange(count, device=segment.device).repeat_interleave(len(segment) // count)
-        if torch.equal(segment, flattened):
+        segment, present, count, in_order = self._layout
+        if present is not None:
+            taps = taps[:, present.to(kernel.device)]
+        if in_order:
             return _reduce(taps.reshape(len(taps), count, -1), self.method)  # a flattened feature map
-        return _reduce_segments(taps, segment, count, self.method)
+        return _reduce_segments(taps, segment.to(kernel.device), count, self.method)
+
+    @cached_property
+    def _layout(self) -> tuple[Tensor, Tensor | None, int, bool]:
+        """Segments of the in-channels that have one, which those are (None: all), how many, and whether in order."""
+        segment = torch.tensor(self.segments)
+        present = segment >= 0
+        segment, count = segment[present], int(segment.max()) + 1
+        in_order = torch.equal(segment, torch.arange(count).repeat_interleave(len(segment) // count))
+        return segment, None if bool(present.all()) else present, count, in_order
 
 
 def _reduce(taps: Tensor, method: str) -> Tensor:
