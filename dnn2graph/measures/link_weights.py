@@ -67,7 +67,7 @@ def link_weights(graph: NeuralGraph, kinds: Collection[str] | None = None) -> pd
     rows = []
     for links in graph.select(kinds):
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are reported below, by layer
-            found = moments(lambda links=links: _weights(links))  # type: ignore[misc]
+            found = moments(lambda links=links: edge_weights(links))  # type: ignore[misc]
         if found.count and not np.isfinite(found.l1):
             graph.check_finite()
         assert links.target is not None
@@ -121,7 +121,7 @@ def moments(weights: Callable[[], Iterator[Weighted]], zeros: bool = False) -> M
     )
 
 
-def _weights(links: Links) -> Iterator[Weighted]:
+def edge_weights(links: Links) -> Iterator[Weighted]:
     """Iterate over the links' weights and their multiplicities, in blocks."""
     if links.is_irregular:
         for block in links.blocks():
