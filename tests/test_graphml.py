@@ -25,9 +25,9 @@ from torch import nn
 import dnn2graph as dg
 from dnn2graph.export import write_graphml
 from dnn2graph.export.files import replacing
-from dnn2graph.export.graphml import in_precision
 from dnn2graph.export.layout import SIZES, STEP, layer_colours, layered_positions, node_sizes
 from dnn2graph.export.matrix import edges
+from dnn2graph.export.text import in_precision
 from dnn2graph.measures import node_attributes
 from tests.networks import by_hand, every_network, graph_of, traced, with_parallel_links
 

@@ -3,37 +3,21 @@
 Key ids equal attribute names and are lower case (Gephi matches either, and lower-cases ids); types are int, double and
 string; no defaults, which some readers do not convert; no edge ids, which must not repeat; no attribute named label on
 edges, which would make each label an edge type; empty texts are left out.
-
-Text is woven from columns: constants and lists of byte strings, one item for each row, are interleaved and joined. No
-Python code runs for a single edge.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import orjson
 
-from ..errors import InputError
 from ..graph import Layer, NeuralGraph
-from ..links import EdgeBlock, Links
 from ..measures.attributes import node_numbers, places_of
 from .files import replacing
 from .layout import layer_colours, layered_positions, node_sizes
-
-Progress = Callable[[int, int], None]
-Column = bytes | list[bytes]
-
-WEIGHTS = ("abs", "signed")
-PRECISIONS = ("float32", "float64")
-ROWS = 2048  # woven at a time: the pieces of that many edges stay in the cache
-BLOCK = 1 << 16  # edges listed at a time
-TABLE = 1 << 16  # nodes whose texts are kept, at most
-OPEN_WEIGHT = b'"><data key="weight">'
+from .text import ROWS, SIGN_COLOURS, Column, EdgeMarkup, Progress, check_options, edge_texts, escape, texts, weave
 
 NODE_KEYS = {
     "label": "string",  # shown by Gephi
@@ -67,10 +51,6 @@ EDGE_KEYS = {
         "kind": "string",
     },
 }
-SIGN_COLOURS = {1: (33, 102, 172), -1: (178, 24, 43)}  # blue and red that the colour-blind tell apart
-
-# What XML 1.0 cannot hold, even escaped, and the carriage return, which it turns into a line feed.
-FORBIDDEN = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_graphml(
@@ -121,10 +101,7 @@ def write_graphml(
     ...     igraph.Graph.Read_GraphML(f"{folder}/linear.graphml").vs["label"]
     ['input[0]', 'input[1]', '0[0]']
     """
-    if weight not in WEIGHTS:
-        raise InputError(f"weight={weight!r} is unknown: choose from {', '.join(WEIGHTS)}")
-    if precision is not None and precision not in PRECISIONS:
-        raise InputError(f"precision={precision!r} is unknown: choose from {', '.join(PRECISIONS)}")
+    check_options(weight, precision)
     x, y = layered_positions(graph)
     # Sums of weights are finite only if all weights are: this also checks every weight, without a pass of its own.
     numbers = {"x": x, "y": y, "size": node_sizes(graph, kinds), **node_numbers(graph, kinds)}
@@ -133,13 +110,11 @@ def write_graphml(
         file.write(_header(weight))
         _write_nodes(file, graph, numbers)
         for links in graph.select(kinds):
-            edges = _Edges(links, weight, precision)
-            for block in links.blocks(BLOCK):
-                for count, text in edges.woven(block):
-                    file.write(text)
-                    if progress:
-                        done += count
-                        progress(done, total)
+            for count, text in edge_texts(links, _edge_markup(links.kind, weight), precision):
+                file.write(text)
+                if progress:
+                    done += count
+                    progress(done, total)
         file.write(b"</graph>\n</graphml>\n")
 
 
@@ -201,93 +176,14 @@ def _data_column(key: str, values: list[bytes]) -> tuple[Column, ...]:
 # ---------------------------------------------------------------------- edges
 
 
-class _Edges:
-    """Weaves the edges of one set of links."""
-
-    def __init__(self, links: Links, weight: str, precision: str | None) -> None:
-        self.weight, self.precision = weight, precision
-        closing = _data("kind", links.kind.encode()) + b"</edge>\n"
-        self.closing = b"</data>" + closing
-        after_sign = []  # of a positive and of a negative edge
-        for sign, colour in SIGN_COLOURS.items():
-            data = {"sign": sign, **dict(zip("rgb", colour, strict=True))}
-            after_sign.append(b"</data>" + b"".join(_data(key, b"%d" % value) for key, value in data.items()) + closing)
-        self.after_sign = np.array(after_sign, object)
-        signed = b'</data><data key="signed_weight">'
-        self.before_sign = np.array([signed, signed + b"-"], object)
-        self.targets = _TargetTexts(links)
-
-    def woven(self, block: EdgeBlock) -> Iterator[tuple[int, bytes]]:
-        """Weave a block, some rows at a time: their number and their text."""
-        opened = _opened(block.sources)
-        for begin in range(0, len(block.weights), ROWS):
-            rows = slice(begin, begin + ROWS)
-            columns: list[Column] = [opened[rows].tolist(), *self.targets(block.targets[rows])]
-            weights = in_precision(block.weights[rows], self.precision)
-            if self.weight == "signed":
-                columns += [texts(weights), self.closing]
-            else:
-                size, negative = texts(np.abs(weights)), (weights < 0).view(np.int8)
-                columns += [size, self.before_sign[negative].tolist(), size, self.after_sign[negative].tolist()]
-            yield len(weights), weave(columns, len(weights))
-
-
-def _opened(sources: np.ndarray) -> np.ndarray:
-    """Open each edge. Edges of one node follow each other: the text is made once for all of them."""
-    first = np.flatnonzero(np.diff(sources, prepend=-1))
-    opened = np.array([b'<edge source="%d" target="' % source for source in sources[first].tolist()], object)
-    return np.repeat(opened, np.diff(first, append=len(sources)))
-
-
-class _TargetTexts:
-    """What stands in an edge from its target to its weight: looked up where a table of all targets is small."""
-
-    def __init__(self, links: Links) -> None:
-        nodes, self.table = links.target_nodes.flat, None
-        if 0 < len(nodes) <= min(TABLE, int(links.map.row_counts().sum()) // 4):
-            self.first = int(nodes.min())
-            ids = range(self.first, int(nodes.max()) + 1)
-            self.table = np.array([b"%d%b" % (node, OPEN_WEIGHT) for node in ids], object)
-
-    def __call__(self, targets: np.ndarray) -> tuple[Column, ...]:
-        if self.table is None:
-            return texts(targets), OPEN_WEIGHT
-        return (self.table[targets - self.first].tolist(),)
-
-
-def in_precision(weights: np.ndarray, precision: str | None) -> np.ndarray:
-    """Convert weights; those beyond float32's range stay edges, finite and not zero."""
-    if precision is None or weights.dtype == precision:
-        return weights
-    if precision == "float64":
-        return weights.astype(np.float64)
-    limits = np.finfo(np.float32)
-    with np.errstate(over="ignore"):
-        magnitudes = np.abs(weights).astype(np.float32).clip(limits.smallest_subnormal, limits.max)
-    return np.copysign(magnitudes, weights).astype(np.float32)
-
-
-# ---------------------------------------------------------------------- text
-
-
-def weave(columns: Sequence[Column], count: int) -> bytes:
-    """Join columns row by row; a column of bytes repeats in every row."""
-    woven = [column if isinstance(column, bytes) else b"" for column in columns] * count
-    for place, column in enumerate(columns):
-        if not isinstance(column, bytes):
-            woven[place :: len(columns)] = column
-    return b"".join(woven)
-
-
-def texts(numbers: np.ndarray) -> list[bytes]:
-    """Write numbers as text, the shortest that reads back exactly."""
-    if not len(numbers):
-        return []
-    listed = orjson.dumps(np.ascontiguousarray(numbers), option=orjson.OPT_SERIALIZE_NUMPY)
-    return listed[1:-1].split(b",")
-
-
-def escape(text: str) -> bytes:
-    """Make any text a valid XML 1.0 text, in UTF-8; what XML cannot hold becomes U+FFFD."""
-    text = FORBIDDEN.sub("\ufffd", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text.replace('"', "&quot;").encode()
+def _edge_markup(kind: str, weight: str) -> EdgeMarkup:
+    """Say what stands around the numbers of edges of one kind."""
+    closing = _data("kind", kind.encode()) + b"</edge>\n"
+    opening = b'<edge source="', b'" target="', b'"><data key="weight">'
+    if weight == "signed":
+        return EdgeMarkup(*opening, None, (b"</data>" + closing, b"</data>" + closing))
+    after_sign = {}
+    for sign, colour in SIGN_COLOURS.items():
+        data = {"sign": sign, **dict(zip("rgb", colour, strict=True))}
+        after_sign[sign] = b"</data>" + b"".join(_data(key, b"%d" % value) for key, value in data.items()) + closing
+    return EdgeMarkup(*opening, b'</data><data key="signed_weight">', (after_sign[1], after_sign[-1]))
