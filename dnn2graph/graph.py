@@ -286,6 +286,12 @@ class NeuralGraph:
 
         write_graphml(self, path, **options)
 
+    def write_gexf(self, path: str | Path, run: Any = None, **options: Any) -> None:
+        """Write a GEXF file, of a training run if one is given; see :func:`dnn2graph.write_gexf`."""
+        from .export.gexf import write_gexf
+
+        write_gexf(self, path, run, **options)
+
     def __repr__(self) -> str:
         return (
             f"NeuralGraph({len(self.layers)} layers, {self.number_of_nodes():,} nodes, {len(self.links)} links, "
