@@ -1,5 +1,8 @@
 """Figures of graphs and their measures; needs the extra ``plot`` (matplotlib)."""
 
+from .animation import save_animation, strength_animation
 from .overview import overview
+from .style import save_figure
+from .training import training_curves
 
-__all__ = ["overview"]
+__all__ = ["overview", "save_animation", "save_figure", "strength_animation", "training_curves"]

@@ -10,12 +10,12 @@ from ..errors import InputError
 from ..export.layout import layer_colours, layered_positions, node_sizes
 from ..graph import NeuralGraph
 from ..measures import fluctuation, strength
+from .style import NEGATIVE, POSITIVE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-POSITIVE, NEGATIVE = "#2166ac", "#b2182b"  # blue and red: told apart by the colour-blind too
 EDGES_PER_LINKS = 400  # of each links the strongest; more than a figure can show is ink
 
 
