@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from .options import Source, example, json_option, kinds_option, takes_model
 from .terminal import print_json, print_table, working
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 SHOWN = (
     "layer",
@@ -42,9 +36,9 @@ SHOWN = (
     show_default=True,
     help="The paper's formulas, or the numbers of its published code.",
 )
-@click.option("--nodes", "nodes_path", type=click.Path(), help="Write a table of nodes (CSV) here.")
-@click.option("--layers", "layers_path", type=click.Path(), help="Write the table of layers (CSV) here.")
-@click.option("--links", "links_path", type=click.Path(), help="Write a table of link weights (CSV) here.")
+@click.option("--nodes", "nodes_path", type=click.Path(), help="Write a table of nodes here (.csv or .parquet).")
+@click.option("--layers", "layers_path", type=click.Path(), help="Write the table of layers here.")
+@click.option("--links", "links_path", type=click.Path(), help="Write a table of link weights here.")
 @json_option
 def measure(
     source: Source,
@@ -56,27 +50,23 @@ def measure(
     as_json: bool,
 ) -> None:
     """Measure node strength, layer fluctuation and link weights, straight from the weights."""
+    from ..export.tables import check_table_path, write_table
     from ..measures import layer_table, link_weights, node_table
 
+    for path in (nodes_path, layers_path, links_path):
+        if path:
+            check_table_path(path)
     _, graph = source.open()
     with working("measuring"):
         layers = layer_table(graph, kinds, convention=convention)
         links = link_weights(graph, kinds) if links_path or as_json else None
         if nodes_path:
-            _write(node_table(graph, kinds, convention=convention), nodes_path, index=True)
+            write_table(node_table(graph, kinds, convention=convention), nodes_path, index=True)
         if layers_path:
-            _write(layers, layers_path)
+            write_table(layers, layers_path)
         if links_path and links is not None:
-            _write(links, links_path)
+            write_table(links, links_path)
     if as_json and links is not None:
         print_json({"layers": layers.to_dict("records"), "links": links.to_dict("records")})
     else:
         print_table([title.replace("_", " ") for title in SHOWN], layers[list(SHOWN)].to_numpy(object).tolist())
-
-
-def _write(table: pd.DataFrame, path: str, index: bool = False) -> None:
-    """Write a table as CSV; the file appears at its path only when it is complete."""
-    from ..export.files import replacing
-
-    with replacing(path) as file:
-        table.to_csv(file, index=index)

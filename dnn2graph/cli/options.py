@@ -62,7 +62,6 @@ kinds_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 _OPTIONS = (
-    click.argument("model", type=click.Path()),
     click.option("--arch", metavar="PACKAGE.MODULE:CALLABLE", help="What builds the model of a state dict."),
     click.option(
         "--input-shape",
@@ -107,29 +106,46 @@ class Source:
     input_shapes: tuple[tuple[int, ...], ...]
     options: dict[str, Any]
 
+    def load(self) -> LoadedModel:
+        """Read the model."""
+        import torch
+
+        from ..graph import common_dtype
+        from ..load import load_model
+
+        inputs = tuple(torch.zeros(1, *shape) for shape in self.input_shapes)
+        loaded = load_model(self.path, self.arch, inputs or None)
+        if inputs:
+            dtype = common_dtype(list(loaded.model.parameters()))
+            loaded = replace(loaded, args=tuple(x.to(dtype) for x in inputs))
+        return loaded
+
     def open(self) -> tuple[LoadedModel, NeuralGraph]:
         """Read the model and trace it."""
         with working(f"loading {self.path}"):
-            import torch
-
-            from ..graph import common_dtype
-            from ..load import load_model
-
-            inputs = tuple(torch.zeros(1, *shape) for shape in self.input_shapes)
-            loaded = load_model(self.path, self.arch, inputs or None)
-            if inputs:
-                dtype = common_dtype(list(loaded.model.parameters()))
-                loaded = replace(loaded, args=tuple(x.to(dtype) for x in inputs))
+            loaded = self.load()
         with working("tracing"):
             return loaded, loaded.trace(**self.options)
 
 
 def takes_model(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the argument MODEL and its options to a command, which is given a :class:`Source` in their place."""
+    return _takes(command, click.argument("model", type=click.Path()), lambda sources: sources[0])
+
+
+def takes_models(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the arguments MODEL… and their common options to a command, which is given a list of :class:`Source`."""
+    return _takes(command, click.argument("model", type=click.Path(), nargs=-1, required=True), lambda sources: sources)
+
+
+def _takes(
+    command: Callable[..., Any], argument: Callable[..., Any], given: Callable[[list[Source]], Any]
+) -> Callable[..., Any]:
+    """Add an argument that names files and the options of models; the command is ``given`` some of their sources."""
 
     @wraps(command)
     def wrapped(
-        model: str,
+        model: str | tuple[str, ...],
         arch: str | None,
         input_shape: tuple[tuple[int, ...], ...],
         granularity: str,
@@ -146,9 +162,10 @@ def takes_model(command: Callable[..., Any]) -> Callable[..., Any]:
             "simplify": not no_simplify,
             "fold_norm": not no_fold_norm,
         }
-        return command(Source(model, arch, input_shape, options), **rest)
+        paths = [model] if isinstance(model, str) else model
+        return command(given([Source(path, arch, input_shape, options) for path in paths]), **rest)
 
     decorated: Callable[..., Any] = wrapped
-    for option in reversed(_OPTIONS):
+    for option in reversed((argument, *_OPTIONS)):
         decorated = option(decorated)
     return decorated
