@@ -4,6 +4,9 @@ VENV    ?= .venv
 PYTHON  ?= python3
 # Of the benchmarks: one thread gives steady times.
 THREADS ?= 1
+# Of the paper's reproduction: quick or full, and how many processes.
+SCALE   ?= quick
+JOBS    ?= 2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -12,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint bench bench-smoke clean
+.PHONY: help demo paper test lint bench bench-smoke clean
 
 help:  ## show this list
 	@printf 'usage: make TARGET [VENV=%s] [PYTHON=%s]\n\n' '$(VENV)' '$(PYTHON)'
@@ -29,6 +32,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 
 demo: $(INSTALLED)  ## from a trained network to its graph, measures and files
 	@$(BIN)/python examples/demo.py
+
+paper: $(INSTALLED)  ## train the paper's populations and write what holds into docs/reproduction.md (SCALE=full: hours)
+	@$(BIN)/dnn2graph population reproduce --scale $(SCALE) --jobs $(JOBS) -o docs/reproduction.md
 
 test: $(INSTALLED)  ## run the tests and the examples in docstrings
 	@$(BIN)/python -m pytest

@@ -8,6 +8,7 @@ NeuralGraph(3 layers, 9 nodes, 2 links, granularity='channel')
 """
 
 from . import functional
+from .dynamics import Recorder, read_run
 from .errors import (
     DataError,
     Dnn2graphError,
@@ -20,7 +21,7 @@ from .errors import (
     WeightsError,
 )
 from .estimate import Estimate
-from .export import write_graphml
+from .export import write_gexf, write_graphml
 from .graph import Layer, NeuralGraph
 from .links import Links
 from .load import load
@@ -44,6 +45,7 @@ __all__ = [
     "ModelError",
     "NeuralGraph",
     "Population",
+    "Recorder",
     "UnsupportedOperation",
     "Verification",
     "WeightsError",
@@ -55,8 +57,10 @@ __all__ = [
     "link_weights",
     "load",
     "node_table",
+    "read_run",
     "rule",
     "strength",
     "verify",
+    "write_gexf",
     "write_graphml",
 ]

@@ -10,6 +10,9 @@ from .failures import Commands, debug_option
 from .inspect import inspect
 from .measure import measure
 from .options import example
+from .plot import plot
+from .population import population
+from .record import record
 from .verify import verify
 
 __all__ = ["main"]
@@ -29,5 +32,5 @@ def main() -> None:
     """
 
 
-for command in (inspect, export, measure, verify):
+for command in (inspect, export, measure, verify, record, plot, population):
     main.add_command(command)

@@ -1,0 +1,74 @@
+"""Measuring and analysing a population on the command line."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from dnn2graph.cli import main
+from tests.test_ensemble import write
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("population"), diverged=[4])
+
+
+def run(*args):
+    return CliRunner().invoke(main, ["population", *(str(arg) for arg in args)])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_measuring_writes_a_row_for_each_network_and_snapshot(folder, tmp_path, suffix):
+    result = run("measure", folder, "-o", tmp_path / f"table.{suffix}")
+    assert result.exit_code == 0, result.output
+    path = tmp_path / f"table.{suffix}"
+    table = pd.read_csv(path) if suffix == "csv" else pd.read_parquet(path)
+    assert len(table) == 54
+    assert {"network", "step", "accuracy", "strength:input:std"} <= set(table.columns)
+    assert table["strength:input:std"].isna().sum() == 2  # of the network that diverged
+
+
+def test_an_analysis_writes_tables_and_figures_and_says_what_separates_best(folder, tmp_path):
+    result = run("analyse", folder, "-o", tmp_path / "out", "--bootstrap", 20, "--bin-width", 0.2)
+    assert result.exit_code == 0, result.output
+    assert "54 networks at snapshots, 2 diverged" in result.stdout
+    assert result.stdout.count("time and initialisation") == 5
+    made = {path.name for path in (tmp_path / "out").iterdir()}
+    tables = {"separation.csv", "divergences.csv", "members.csv"}
+    assert made == tables | {"densities.png", "divergences.png", "fluctuation.png", "separation.png"}
+    assert set(pd.read_csv(tmp_path / "out" / "divergences.csv")["kind"]) == {"symmetric-kl", "jensen-shannon"}
+
+
+def test_an_analysis_for_programs_is_json(folder, tmp_path):
+    options = ["--bootstrap", 20, "--support", 0.05, "--granularity", "channel", "--json"]
+    result = run("analyse", folder, "-o", tmp_path, *options)
+    found = json.loads(result.stdout)
+    assert sum(found["bins"]["members"]) == 18  # network 4, which diverged, has another support
+    assert {row["control"] for row in found["separation"]} >= {"none", "time"}
+
+
+@pytest.mark.parametrize(
+    ("args", "parts"),
+    [
+        (("measure", "nowhere", "-o", "t.csv"), ("holds no population",)),
+        (("measure", "nowhere", "-o", "t.xls"), ("cannot write 't.xls'", ".parquet")),
+        (("analyse", "nowhere", "-o", "out"), ("holds no population",)),
+    ],
+)
+def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, args, parts):
+    monkeypatch.chdir(tmp_path)
+    result = run(*args)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert all(part in line for part in parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_support_that_no_network_has_is_refused_with_those_that_they_have(folder, tmp_path):
+    result = run("analyse", folder, "-o", tmp_path / "out", "--support", 1)
+    assert result.exit_code == 2
+    assert "support 1: theirs are 0.05, 0.5, 5" in result.stderr
