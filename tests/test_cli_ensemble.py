@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 
+import dnn2graph as dg
 from dnn2graph.cli import main
+from examples.train_digits import digits_mlp
 from tests.test_ensemble import write
 
 
@@ -49,6 +53,26 @@ def test_an_analysis_for_programs_is_json(folder, tmp_path):
     found = json.loads(result.stdout)
     assert sum(found["bins"]["members"]) == 18  # network 4, which diverged, has another support
     assert {row["control"] for row in found["separation"]} >= {"none", "time"}
+
+
+def test_networks_that_were_trained_elsewhere_are_gathered_and_analysed(tmp_path):
+    for seed in range(8):
+        torch.manual_seed(seed)
+        torch.save(digits_mlp().state_dict(), tmp_path / f"net{seed}.pt")
+    files = sorted(tmp_path.glob("net*.pt"))
+    table = pd.DataFrame({"checkpoint": [path.name for path in files], "accuracy": [0.1 * (k + 1) for k in range(8)]})
+    table.to_csv(tmp_path / "accuracies.csv")
+    arch = ("--arch", "examples.train_digits:digits_mlp", "--input-shape", 64)
+    gathered = run("gather", *files, *arch, "-o", tmp_path / "all", "--accuracies", tmp_path / "accuracies.csv")
+    assert gathered.exit_code == 0, gathered.output
+    analysed = run("analyse", tmp_path / "all", "-o", tmp_path / "out", "--bootstrap", 20, "--json")
+    found = json.loads(analysed.stdout)
+    assert found["members"] == 8
+    assert sum(found["bins"]["members"]) == 8
+    fluctuations = pd.read_csv(tmp_path / "out" / "members.csv")["strength:0:std"]
+    alone = dg.load(files[3], digits_mlp())
+    np.testing.assert_allclose(fluctuations[3], dg.fluctuation(alone)[1], rtol=1e-6)  # float32 weights
+    assert (tmp_path / "out" / "fluctuation.png").stat().st_size > 1000  # without colours: no support is known
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The demo does what the README says, on the networks that are shipped."""
 
 import hashlib
+import re
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import igraph
 import pandas as pd
 import pytest
 
-from examples import demo
+from examples import demo, fluctuation_penalty, record_training
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +25,31 @@ def test_the_demo_verifies_and_leaves_graphs_tables_and_pictures(tmp_path, monke
         assert len(pd.read_csv(tmp_path / f"{name}_nodes.csv")) == nodes
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (tmp_path / f"{name}_unrolled.graphml.gz").stat().st_size > 10_000
+
+
+def test_a_training_is_recorded_drawn_filmed_and_exported(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(record_training, "EPOCHS", 1)
+    monkeypatch.setattr(sys, "argv", ["record_training", "--out", str(tmp_path)])
+    record_training.main()
+    assert "fluctuation" in capsys.readouterr().out
+    assert len(list((tmp_path / "run").glob("*.parquet"))) == 5  # of 23 steps every fifth
+    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run.gif").read_bytes().startswith(b"GIF8")
+    assert b"<attvalue" in (tmp_path / "run.gexf").read_bytes()
+
+
+def test_a_penalty_on_fluctuation_makes_it_smaller(monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(fluctuation_penalty, "EPOCHS", 3)
+    monkeypatch.setattr(sys, "argv", ["fluctuation_penalty", "--penalty", "0.01"])
+    fluctuation_penalty.main()
+    without, with_penalty = (
+        [float(number) for number in re.findall(r"\w+ (\d+\.\d\d)(?:,|$)", line)]
+        for line in capsys.readouterr().out.splitlines()
+    )
+    assert len(without) == 4
+    assert sum(with_penalty) < 0.5 * sum(without)
 
 
 @pytest.mark.parametrize("name", ["digits_mlp.pt", "digits_cnn.pt", "digits_mlp.pt2", "digits_cnn.pt2"])

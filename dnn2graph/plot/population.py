@@ -79,28 +79,33 @@ def divergences(analysis: Analysis, kind: str = "symmetric-kl", title: str | Non
         return figure
 
 
-def fluctuation_by_accuracy(measured: Measured, by: str = "support", title: str | None = None) -> Figure:
+def fluctuation_by_accuracy(measured: Measured, by: str | None = None, title: str | None = None) -> Figure:
     """Draw each layer's fluctuation against accuracy: a point for each member.
 
     Parameters
     ----------
-    by : str
-        Column of ``members`` that the colour shows: at most seven different values.
+    by : str, optional
+        Column of ``members`` that the colour shows, at most seven different values. Default: the support, where it is
+        known.
 
     Returns
     -------
     matplotlib Figure
     """
-    if by not in measured.members:
-        raise InputError(f"members have no column {by!r}: theirs are {', '.join(map(str, measured.members.columns))}")
     sound = measured.where(measured.finite())
+    known = sound.members.dropna(axis="columns")
+    if by is None and "support" in known:
+        by = "support"
+    if by is not None and by not in known:
+        columns = ", ".join(map(str, known.columns))
+        raise InputError(f"members have no column {by!r} that is known of all: theirs are {columns}")
     layers = [place for place, layer in enumerate(sound.graph.layers) if layer.size > 1]
     values, accuracy = sound.fluctuation, sound.members["accuracy"].to_numpy()
-    groups = sorted(sound.members[by].unique())
+    group = np.zeros(len(sound), np.int64) if by is None else known[by].to_numpy()
+    groups, group = np.unique(group, return_inverse=True)
     if len(groups) > len(DISTINCT):
         raise InputError(f"{by!r} has {len(groups)} values, colours tell {len(DISTINCT)} apart: choose another column")
     random = np.random.default_rng(0).permutation(len(sound))  # no group covers the others
-    group = sound.members[by].map({value: number for number, value in enumerate(groups)}).to_numpy()
     with style():
         figure, panels = _grid_of(len(layers), title)
         for place, axes in zip(layers, panels, strict=True):
@@ -110,7 +115,9 @@ def fluctuation_by_accuracy(measured: Measured, by: str = "support", title: str 
             axes.set_title(plain(shortened(layer.name, NAME_LENGTH)))
             axes.set_yscale("log")
         _name_axes(panels, "test accuracy", "fluctuation")
-        _legend(figure, [f"{by} {value:g}" if isinstance(value, float) else str(value) for value in groups], DISTINCT)
+        if by is not None:
+            labels = [f"{by} {value:g}" if isinstance(value, float) else str(value) for value in groups.tolist()]
+            _legend(figure, labels, DISTINCT)
         return figure
 
 
