@@ -95,4 +95,4 @@ def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, args, parts):
 def test_a_support_that_no_network_has_is_refused_with_those_that_they_have(folder, tmp_path):
     result = run("analyse", folder, "-o", tmp_path / "out", "--support", 1)
     assert result.exit_code == 2
-    assert "support 1: theirs are 0.05, 0.5, 5" in result.stderr
+    assert "has support 1.0: theirs are 0.05, 0.5, 5.0" in result.stderr

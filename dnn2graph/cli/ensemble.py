@@ -57,7 +57,8 @@ def measure(folder: str, output: str, granularity: str, jobs: int, as_json: bool
 @click.argument("folder", type=click.Path())
 @click.option("-o", "--output", required=True, type=click.Path(), help="Folder for tables and figures.")
 @click.option("--bin-width", type=float, default=0.1, show_default=True, help="Of accuracy; the paper has 0.025.")
-@click.option("--support", type=float, help="Pool only networks of this support into densities.  [all]")
+@click.option("--initialisation", help="Pool only networks of this initialisation into densities.  [all]")
+@click.option("--support", type=float, help="Pool only networks of this support.  [all]")
 @click.option("--bootstrap", type=click.IntRange(2), default=1000, show_default=True, help="Resamples of networks.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resamples.")
 @click.option("--title", help="Of the figures.  [name of the folder]")
@@ -69,6 +70,7 @@ def analyse(
     folder: str,
     output: str,
     bin_width: float,
+    initialisation: str | None,
     support: float | None,
     bootstrap: int,
     seed: int,
@@ -82,6 +84,8 @@ def analyse(
     Writes separation.csv, divergences.csv, members.csv, and the figures densities.png, divergences.png, fluctuation.png
     and separation.png.
     """
+    import numpy as np
+
     from ..errors import InputError
     from ..export.tables import write_table
     from ..plot.population import write_figures
@@ -89,10 +93,14 @@ def analyse(
     from ..population.store import make_folder
 
     measured = _measured(folder, granularity, jobs)
-    pool = None if support is None else (measured.members["support"] == support).to_numpy()
-    if pool is not None and not pool.any():
-        known = ", ".join(f"{each:g}" for each in sorted(measured.members["support"].unique()))
-        raise InputError(f"no network of '{folder}' has support {support:g}: theirs are {known}")
+    chosen = {"initialisation": initialisation, "support": support}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    pool = np.ones(len(measured), bool)
+    for name, value in chosen.items():
+        pool &= (measured.members[name] == value).to_numpy()
+        if not pool.any():
+            known = ", ".join(map(str, measured.members[name].unique()))
+            raise InputError(f"no network of '{folder}' has {name} {value}: theirs are {known}")
     with progress_bar("analysing") as progress:
         analysis = analyse_members(
             measured,
@@ -109,7 +117,8 @@ def analyse(
     write_table(analysis.separation, out / "separation.csv")
     write_table(analysis.divergences(), out / "divergences.csv")
     write_table(measured.members.join(measured.features), out / "members.csv")
-    write_figures(measured, analysis, out, title or Path(folder).name)
+    pooled = ", ".join(f"{name} {value}" for name, value in chosen.items())
+    write_figures(measured, analysis, out, title or Path(folder).name, pooled)
     if as_json:
         print_json(
             {

@@ -162,7 +162,9 @@ def separation_chart(analysis: Analysis, features: Sequence[str] | None = None, 
         return figure
 
 
-def write_figures(measured: Measured, analysis: Analysis, folder: str | Path, title: str, prefix: str = "") -> None:
+def write_figures(
+    measured: Measured, analysis: Analysis, folder: str | Path, title: str, pooled: str = "", prefix: str = ""
+) -> None:
     """Write all four figures as PNG: densities, divergences, fluctuation and separation.
 
     Parameters
@@ -170,12 +172,15 @@ def write_figures(measured: Measured, analysis: Analysis, folder: str | Path, ti
     folder : path
         Exists.
     title : str
+    pooled : str
+        Which members are pooled, if not all: what the titles of densities and divergences add.
     prefix : str
         Goes before the names of the files.
     """
+    of_pooled = f"{title}: {pooled}" if pooled else title
     figures = {
-        "densities": densities(analysis, title),
-        "divergences": divergences(analysis, title=title),
+        "densities": densities(analysis, of_pooled),
+        "divergences": divergences(analysis, title=of_pooled),
         "fluctuation": fluctuation_by_accuracy(measured, title=title),
         "separation": separation_chart(analysis, title=title),
     }

@@ -147,7 +147,8 @@ def _section(result: Result, beside: str) -> Iterator[str]:
     name, title = result.experiment.name, result.experiment.title
     yield f"## {title}"
     for kind, caption in FIGURES.items():
-        pooled = f" Support {result.support:g}." if kind in ("densities", "divergences") else ""
+        of_pooled = kind in ("densities", "divergences")
+        pooled = " Networks of initialisation {}, support {:g}.".format(*result.pooled) if of_pooled else ""
         yield ""
         yield f"![{caption}]({beside}/{name}-{kind}.png)"
         yield ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -53,11 +54,13 @@ def each(
     for attempt in range(1, TRIES + 1):
         calls = [joblib.delayed(_numbered)(function, number, task) for number, task in waiting.items()]
         try:
-            for number, result in joblib.Parallel(jobs, return_as="generator_unordered")(calls):
-                del waiting[number]
-                if progress:
-                    progress(len(tasks) - len(waiting), len(tasks))
-                yield number, result
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "A worker stopped while some jobs were given")  # it is replaced
+                for number, result in joblib.Parallel(jobs, return_as="generator_unordered")(calls):
+                    del waiting[number]
+                    if progress:
+                        progress(len(tasks) - len(waiting), len(tasks))
+                    yield number, result
             return
         except TerminatedWorkerError as error:
             if attempt == TRIES:

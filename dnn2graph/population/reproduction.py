@@ -90,7 +90,7 @@ class Result:
     measured: Measured
     analysis: Analysis
     findings: tuple[Finding, ...]
-    support: float  # of the members that were pooled into densities
+    pooled: tuple[str, float]  # initialisation and support of the members that were pooled into densities
     seconds: float  # of everything, where nothing had been trained before
 
 
@@ -146,7 +146,8 @@ def reproduce(
     results = []
     for experiment in SCALES[scale]:
         result = run(experiment, Path(work) / scale / experiment.name, data, jobs, watching)
-        write_figures(result.measured, result.analysis, beside, experiment.title, f"{experiment.name}-")
+        pooled = "{}, support {:g}".format(*result.pooled)
+        write_figures(result.measured, result.analysis, beside, experiment.title, pooled, f"{experiment.name}-")
         write_table(result.analysis.separation.round(6), beside / f"{experiment.name}-separation.csv")
         results.append(result)
     with replacing(output) as file:
@@ -170,20 +171,25 @@ def run(
         )
     with watching(f"measuring {experiment.name}") as progress:
         measured = measure(folder, jobs=jobs, progress=progress)
-    support = _widest_support(measured)
+    initialisation, support = _widest(measured)
     with watching(f"analysing {experiment.name}") as progress:
-        pool = (measured.members["support"] == support).to_numpy()
+        members = measured.members
+        pool = ((members["initialisation"] == initialisation) & (members["support"] == support)).to_numpy()
         analysis = analyse(measured, folder, pool=pool, bin_width=BIN_WIDTH, jobs=jobs, progress=progress)
     seconds = time.perf_counter() - begun
-    return Result(experiment, store, measured, analysis, tuple(findings(analysis)), support, seconds)
+    return Result(experiment, store, measured, analysis, tuple(findings(analysis)), (initialisation, support), seconds)
 
 
 def _unwatched(what: str) -> AbstractContextManager[Progress | None]:
     return nullcontext()
 
 
-def _widest_support(measured: Measured) -> float:
-    """Choose the support whose networks reach the widest range of accuracies: their densities say most."""
+def _widest(measured: Measured) -> tuple[str, float]:
+    """Choose the initialisation and support whose networks reach the widest range of accuracies.
+
+    Pooled with others, their densities would show how networks began, not how accurate they are.
+    """
     sound = measured.members[measured.finite()]
-    ranges = sound.groupby("support")["accuracy"].agg(lambda values: values.max() - values.min())
-    return float(ranges.idxmax())
+    alike = sound.groupby(["initialisation", "support"])["accuracy"]
+    initialisation, support = (alike.max() - alike.min()).idxmax()
+    return str(initialisation), float(support)
