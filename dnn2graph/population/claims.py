@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LEVEL = 0.05  # of p-values after Holm's correction for all features of a population
-HOLDS, IN_PART, FAILS, UNKNOWN = "holds", "in part", "does not hold", "cannot be told"
+VERDICTS = HOLDS, IN_PART, FAILS, UNKNOWN = "holds", "in part", "does not hold", "cannot be told"
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def _extremes_are_heavier(table: pd.DataFrame) -> tuple[str, str]:
 
 CLAIMS: dict[str, Callable[[pd.DataFrame], tuple[str, str]]] = {
     "link weights alone do not separate accurate from poor networks": _link_weights_do_not,
-    "nodes strength does": _strength_does,
-    "layers fluctuation does": _fluctuation_does,
+    "nodes strength separates them": _strength_does,
+    "layers fluctuation separates them": _fluctuation_does,
     "nodes strength separates better than link weights": _strength_is_better,
     "strengths of accurate networks have heavier extremes": _extremes_are_heavier,
 }

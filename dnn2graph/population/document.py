@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from .claims import CLAIMS, LEVEL
+from .claims import CLAIMS, FAILS, IN_PART, LEVEL, UNKNOWN, VERDICTS
 from .ensemble import CONTROLS
 
 if TYPE_CHECKING:
@@ -94,20 +94,46 @@ def document(results: Sequence[Result], scale: str, jobs: int | None, beside: st
 
 
 def _summary(results: Sequence[Result]) -> Iterator[str]:
-    """Tabulate the verdicts: claims and controls down, populations across."""
+    """Say in how many populations each claim holds, then tabulate: claims and controls down, populations across."""
+    uncontrolled, *_, strictest = CONTROLS
+    for claim in CLAIMS:
+        counts = [_counted(results, claim, control) for control in (uncontrolled, strictest)]
+        yield f"- *{claim[0].upper()}{claim[1:]}*: {counts[0]}; among networks alike in {strictest}, {counts[1]}."
+    yield ""
     yield from _table(
         ["claim", "control", *(result.experiment.title for result in results)],
         [
-            [claim if number == 0 else "", control, *(_verdict(result, claim, control) for result in results)]
+            [
+                claim if number == 0 else "",
+                control,
+                *(_emphasised(_verdict(result, claim, control)) for result in results),
+            ]
             for claim in CLAIMS
             for number, control in enumerate(CONTROLS)
         ],
     )
 
 
+def _counted(results: Sequence[Result], claim: str, control: str) -> str:
+    """Count the verdicts: "holds in 3 of 4 populations, does not hold in 1"."""
+    verdicts = [_verdict(result, claim, control) for result in results]
+    counts = {verdict: verdicts.count(verdict) for verdict in VERDICTS if verdict in verdicts}
+    (first, number), *rest = counts.items()
+    others = "".join(f", {_placed(verdict)} {count}" for verdict, count in rest)
+    return f"{_placed(first)} {number} of {len(results)} populations{others}"
+
+
+def _placed(verdict: str) -> str:
+    return {IN_PART: "holds in part in", UNKNOWN: "cannot be told in"}.get(verdict, f"{verdict} in")
+
+
 def _verdict(result: Result, claim: str, control: str) -> str:
     (found,) = (each for each in result.findings if (each.claim, each.control) == (claim, control))
-    return f"**{found.verdict}**" if found.verdict == "does not hold" else found.verdict
+    return found.verdict
+
+
+def _emphasised(verdict: str) -> str:
+    return f"**{verdict}**" if verdict == FAILS else verdict
 
 
 def _run(results: Sequence[Result], scale: str, jobs: int | None) -> Iterator[str]:

@@ -72,7 +72,7 @@ _POPULATIONS = (
     ("cifar10-cnn", "CIFAR-10, convolutional, 10 channels", "cifar10", "cnn", 10),
 )
 _SIZES: Mapping[str, tuple[tuple[int, int], ...]] = {  # networks and steps of each population
-    "quick": ((120, 2000), (96, 1500), (72, 1500), (72, 2000)),
+    "quick": ((120, 2000), (96, 1500), (72, 1500), (72, 1500)),
     "full": ((600, 20_000), (600, 20_000), (240, 10_000), (240, 20_000)),
 }
 SCALES = {
