@@ -27,6 +27,7 @@ from .links import Links
 from .load import load
 from .measures import directed_strengths, fluctuation, layer_table, link_weights, node_table, strength
 from .population.stacked import Population
+from .sparsify import Receipt, SparseGraph, sparsify
 from .trace import from_torch, rule
 from .verify import Verification, verify
 
@@ -45,7 +46,9 @@ __all__ = [
     "ModelError",
     "NeuralGraph",
     "Population",
+    "Receipt",
     "Recorder",
+    "SparseGraph",
     "UnsupportedOperation",
     "Verification",
     "WeightsError",
@@ -59,6 +62,7 @@ __all__ = [
     "node_table",
     "read_run",
     "rule",
+    "sparsify",
     "strength",
     "verify",
     "write_gexf",
