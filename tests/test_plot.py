@@ -6,11 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from matplotlib.collections import PathCollection
+from matplotlib.collections import LineCollection, PathCollection
 from torch import nn
 
 import dnn2graph as dg
 from dnn2graph.plot import overview
+from dnn2graph.plot.network import CURVED, STRAIGHT
 from dnn2graph.plot.overview import EDGES_PER_LINKS
 
 
@@ -19,13 +20,19 @@ def chain(*widths):
     return dg.from_torch(nn.Sequential(*layers), torch.zeros(1, widths[0]))
 
 
+def lines_of(axes):
+    """Give the lines of all edges."""
+    links = [each for each in axes.collections if isinstance(each, LineCollection)]
+    return [segment for each in links for segment in each.get_segments()]
+
+
 def test_every_node_and_every_edge_of_a_small_network_is_drawn():
     graph = chain(3, 4, 2)
     figure = overview(graph, title="small")
     network, strengths, fluctuations = figure.axes
-    *links, nodes = network.collections
-    assert sum(len(each.get_segments()) for each in links) == graph.number_of_edges()
-    assert len(nodes.get_offsets()) == graph.number_of_nodes()
+    assert len(lines_of(network)) == graph.number_of_edges()
+    nodes = [each for each in network.collections if isinstance(each, PathCollection)]  # of a layer each
+    assert [len(each.get_offsets()) for each in nodes] == [3, 4, 2]
     assert figure.get_suptitle() == "small: 9 nodes, 20 edges"
     points = [each for each in strengths.collections if isinstance(each, PathCollection)]  # the rest are error bars
     drawn = np.concatenate([each.get_offsets()[:, 1] for each in points])
@@ -37,9 +44,8 @@ def test_every_node_and_every_edge_of_a_small_network_is_drawn():
 def test_of_a_large_network_the_strongest_edges_are_drawn_and_the_title_says_so():
     graph = chain(40, 30)
     figure = overview(graph)
-    (links, _) = figure.axes[0].collections
-    assert len(links.get_segments()) == EDGES_PER_LINKS
-    assert figure.get_suptitle() == f"70 nodes, 1,200 edges (the {EDGES_PER_LINKS} strongest are drawn)"
+    assert len(lines_of(figure.axes[0])) == EDGES_PER_LINKS
+    assert figure.get_suptitle() == f"70 nodes, 1,200 edges (drawn are the strongest: {EDGES_PER_LINKS} edges)"
 
 
 def test_edges_that_pass_over_a_layer_bend_around_it():
@@ -52,8 +58,7 @@ def test_edges_that_pass_over_a_layer_bend_around_it():
             return x + self.b(self.a(x).relu())
 
     graph = dg.from_torch(Residual(), torch.zeros(1, 2))
-    segments = [segment for each in overview(graph).axes[0].collections[:-1] for segment in each.get_segments()]
-    assert sorted({len(segment) for segment in segments}) == [2, 25]
+    assert sorted({len(segment) for segment in lines_of(overview(graph).axes[0])}) == [STRAIGHT, CURVED]
 
 
 def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):

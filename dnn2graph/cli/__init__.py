@@ -14,6 +14,7 @@ from .plot import plot
 from .population import population
 from .record import record
 from .verify import verify
+from .view import view
 
 __all__ = ["main"]
 
@@ -32,5 +33,5 @@ def main() -> None:
     """
 
 
-for command in (inspect, export, measure, verify, record, plot, population):
+for command in (inspect, export, measure, verify, record, plot, view, population):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""``dnn2graph plot``: figures and films of what was recorded."""
+"""``dnn2graph plot``: a network as a figure, and figures and films of what was recorded."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .failures import debug_option, printable
-from .options import Separated, example
+from .options import Separated, Source, example, kinds_option, takes_model
 from .terminal import progress_bar, working
 
 if TYPE_CHECKING:
@@ -19,10 +19,57 @@ if TYPE_CHECKING:
 FIGURES, FILMS = (".png", ".svg", ".pdf"), (".gif", ".mp4")
 
 
-@click.group(epilog=example("dnn2graph plot run --help"))
+@click.group(epilog=example("dnn2graph plot network data/digits_cnn.pt2 -o digits.png", "dnn2graph plot run --help"))
 @debug_option
 def plot() -> None:
-    """Draw what was recorded, as figures and films."""
+    """Draw networks, and what was recorded of their training, as figures and films."""
+
+
+@plot.command(
+    "network",
+    epilog=example(
+        "dnn2graph plot network data/digits_cnn.pt2 -o digits.png",
+        "dnn2graph plot network data/digits_cnn.pt2 --granularity position --max-edges 1000 -o digits.pdf",
+    ),
+)
+@takes_model
+@click.option("-o", "--output", required=True, type=click.Path(), help=f"The file: {', '.join(FIGURES)}.")
+@click.option(
+    "--max-edges", type=click.IntRange(0), default=2000, show_default=True, help="How many edges are drawn at most."
+)
+@click.option(
+    "--max-nodes",
+    type=click.IntRange(0),
+    help="How many channels of a layer are drawn at most.  [64; 10 where channels are images]",
+)
+@click.option("--title", help="Above the figure.  [name of the file]")
+@kinds_option
+def plot_network(
+    source: Source,
+    output: str,
+    max_edges: int,
+    max_nodes: int | None,
+    title: str | None,
+    kinds: tuple[str, ...] | None,
+) -> None:
+    """Draw a network as its graph: layers from left to right, the strongest edges blue or red by their sign.
+
+    In position granularity each channel is drawn as an image. The figure says how much of the graph it shows. The file
+    appears at its path only when it is complete.
+    """
+    from ..errors import ExportError
+
+    path = Path(output)
+    if path.suffix.lower() not in FIGURES:
+        raise ExportError(f"cannot write '{path}': give a name that ends in {', '.join(FIGURES)}")
+    _, graph = source.open()
+    with working("drawing"):
+        from ..plot.network import network
+        from ..plot.style import save_figure
+
+        title = Path(source.path).stem if title is None else title
+        save_figure(network(graph, title, max_edges=max_edges, max_nodes=max_nodes, kinds=kinds), path)
+    click.echo(printable(f"wrote {path}"))
 
 
 @plot.command(
