@@ -1,9 +1,10 @@
-"""Unrolling into a sparse matrix, an igraph graph, a GraphML file."""
+"""Unrolling into a sparse matrix, an igraph graph, files of all formats."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import igraph
@@ -13,6 +14,8 @@ import torch
 from torch import nn
 
 import dnn2graph as dg
+from dnn2graph.export.formats import FORMATS
+from dnn2graph.export.parquet import write_parquet
 
 from .measuring import PEAK, Figure, in_fresh_process, medians, memory_folder
 from .networks import mlp_graph
@@ -23,9 +26,13 @@ def run(smoke: bool) -> Iterator[Figure]:
     yield from _unrolling(smoke)
     yield _to_igraph(smoke)
     yield from _graphml(smoke)
+    yield from _gexf(smoke)
+    yield _parquet(smoke)
+    yield from _growth(smoke)
 
 
 SMALL, MILLION = (784, 300, 100, 10), (1000, 800, 200, 100)  # 266 000 and 980 000 edges
+LARGE = (6000, 4000, 700, 100)  # 27 million
 
 CONVOLUTION = """
 import torch, dnn2graph as dg
@@ -93,13 +100,91 @@ def _graphml(smoke: bool) -> Iterator[Figure]:
         yield Figure(what, "igraph's C writer", other / mine, 5, note=note)
     ratio = took["networkx"] / took["signed"]
     yield Figure("GraphML, signed weights", "networkx", ratio, 50, note=f"against {took['networkx']:.1f} s")
-    code = "import tempfile, dnn2graph as dg\nfrom benchmarks.networks import mlp_graph\n"
-    code += f"graph = mlp_graph(*{MILLION}); dg.strength(graph)\n" + PEAK
-    code += "before = reset()\nwith tempfile.TemporaryDirectory() as f: dg.write_graphml(graph, f + '/g.graphml')\n"
-    code += "print(peak() - before)"
-    (added,) = in_fresh_process(code)
-    note = "980,000 edges, whole process"
-    yield Figure("memory added by writing", "(absolute)", added / 1e6, 80, "MB", note, lower_is_better=True)
+
+
+def _gexf(smoke: bool) -> Iterator[Figure]:
+    """GEXF against igraph, which writes none but GraphML, and networkx."""
+    graph = mlp_graph(*(SMALL if smoke else MILLION))
+    edges = graph.number_of_edges()
+    theirs = graph.to_igraph()
+    viewed = _as_viewers_see(theirs)
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+        path = str(Path(folder) / "graph.gexf")
+        calls = {
+            "signed": lambda: dg.write_gexf(graph, path, weight="signed"),
+            "igraph, signed": lambda: theirs.write_graphml(path),
+            "abs": lambda: dg.write_gexf(graph, path, weight="abs"),
+            "igraph, abs": lambda: viewed.write_graphml(path),
+        }
+        took = medians(calls, 3 if smoke else 5)
+        digraph = graph.to_networkx()
+        took |= medians({"networkx": lambda: nx.write_gexf(digraph, path)}, 1)
+    for weight, what in (("signed", "GEXF, signed weights"), ("abs", "GEXF, for viewers")):
+        mine, other = took[weight], took[f"igraph, {weight}"]
+        note = f"{edges:,} edges; {mine:.2f} s ({edges / mine / 1e6:.1f} M edges/s) against {other:.2f} s"
+        yield Figure(what, "igraph's C writer of GraphML", other / mine, 4, note=note)
+    ratio = took["networkx"] / took["signed"]
+    yield Figure("GEXF, signed weights", "networkx", ratio, 35, note=f"against {took['networkx']:.1f} s")
+
+
+def _parquet(smoke: bool) -> Figure:
+    """Edges per second of the folder of tables."""
+    graph = mlp_graph(*(MILLION if smoke else LARGE))
+    edges = graph.number_of_edges()
+    with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+        path = Path(folder) / "graph.parquet"
+        took = medians({"ours": lambda: write_parquet(graph, path)}, 3 if smoke else 5)["ours"]
+        size = sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    note = f"{edges:,} edges in {took:.2f} s, {size / edges:.1f} bytes per edge"
+    return Figure("Parquet", "(absolute)", edges / took / 1e6, 10, "M edges/s", note)
+
+
+GROWTH = """
+import os, tempfile, time, dnn2graph as dg
+from dnn2graph.export.formats import write
+from benchmarks.measuring import memory_folder
+from benchmarks.networks import mlp_graph
+with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+    for warm in range(2):  # pays for imports
+        write(mlp_graph(20, 10), f"{{folder}}/warm{ending}")
+    graph = mlp_graph(*{widths})
+    dg.strength(graph)
+    if {discarded}:  # gigabytes of text, for which a folder in memory has no room
+        os.symlink(os.devnull, f"{{folder}}/graph{ending}")
+    before = reset()
+    times = []
+    for repetition in range({repeat}):
+        begin = time.perf_counter()
+        write(graph, f"{{folder}}/graph{ending}")
+        times.append(time.perf_counter() - begin)
+    print(peak() - before, min(times))
+"""
+
+
+def _growth(smoke: bool) -> Iterator[Figure]:
+    """Memory and time of every writer, from small graphs to large ones."""
+    sizes = [SMALL, MILLION] if smoke else [SMALL, MILLION, LARGE]
+    numbers = [sum(a * b for a, b in pairwise(widths)) for widths in sizes]
+    for each in FORMATS:
+        if each.name == "DOT":  # for tiny graphs only
+            continue
+        added, took = [], []
+        for widths in sizes:
+            repeat = 3 if widths is LARGE else 7
+            discarded = each.is_text and each.name != "CSV tables"
+            given = {"ending": each.suffixes[0], "widths": widths, "repeat": repeat, "discarded": discarded}
+            memory, seconds = in_fresh_process(PEAK + GROWTH.format(**given))
+            added.append(memory)
+            took.append(seconds)
+        measured = zip(numbers, took, added, strict=True)
+        note = ", ".join(f"{n:,} edges {s:.2f} s {m / 1e6:.0f} MB" for n, s, m in measured)
+        exponent = float(np.polyfit(np.log(numbers), np.log(took), 1)[0])
+        what = f"{each.name}: growth of time with edges"
+        yield Figure(what, "(exponent)", exponent, 1.05, "", note, lower_is_better=True)
+        peer = "(absolute)"
+        if each.name == "npz":  # it builds the matrix that it writes
+            peer, added = "beyond the CSR", [m - 8 * n for m, n in zip(added, numbers, strict=True)]
+        yield Figure(f"{each.name}: memory added", peer, max(added) / 1e6, 80, "MB", lower_is_better=True)
 
 
 def _as_viewers_see(graph: igraph.Graph) -> igraph.Graph:

@@ -21,10 +21,21 @@ from .errors import (
     WeightsError,
 )
 from .estimate import Estimate
-from .export import write_gexf, write_graphml
+from .export import (
+    save_npz,
+    write,
+    write_csv,
+    write_dot,
+    write_gexf,
+    write_graphml,
+    write_matrix_market,
+    write_pajek,
+    write_parquet,
+)
 from .graph import Layer, NeuralGraph
 from .links import Links
 from .load import load
+from .load.graphs import read
 from .measures import directed_strengths, fluctuation, layer_table, link_weights, node_table, strength
 from .population.stacked import Population
 from .sparsify import Receipt, SparseGraph, sparsify
@@ -60,11 +71,19 @@ __all__ = [
     "link_weights",
     "load",
     "node_table",
+    "read",
     "read_run",
     "rule",
+    "save_npz",
     "sparsify",
     "strength",
     "verify",
+    "write",
+    "write_csv",
+    "write_dot",
     "write_gexf",
     "write_graphml",
+    "write_matrix_market",
+    "write_pajek",
+    "write_parquet",
 ]

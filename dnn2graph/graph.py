@@ -18,8 +18,10 @@ from .weights import Expression, Weights
 
 if TYPE_CHECKING:
     import igraph
+    import networkit
     import networkx
     import scipy.sparse
+    import torch_geometric.data
 
     from .estimate import Estimate
 
@@ -279,6 +281,28 @@ class NeuralGraph:
         from .export.memory import to_networkx
 
         return to_networkx(self, weight, kinds, **options)
+
+    def to_networkit(
+        self, weight: str = "signed", kinds: Collection[str] | None = None, **options: Any
+    ) -> networkit.Graph:
+        """Build a NetworKit graph; see :func:`dnn2graph.export.memory.to_networkit`."""
+        from .export.memory import to_networkit
+
+        return to_networkit(self, weight, kinds, **options)
+
+    def to_pyg(
+        self, weight: str = "signed", kinds: Collection[str] | None = None, **options: Any
+    ) -> torch_geometric.data.Data:
+        """Build a graph of PyTorch Geometric; see :func:`dnn2graph.export.memory.to_pyg`."""
+        from .export.memory import to_pyg
+
+        return to_pyg(self, weight, kinds, **options)
+
+    def write(self, path: str | Path, **options: Any) -> None:
+        """Write a file in the format that its name says; see :func:`dnn2graph.write`."""
+        from .export.formats import write
+
+        write(self, path, **options)
 
     def write_graphml(self, path: str | Path, **options: Any) -> None:
         """Write a GraphML file; see :func:`dnn2graph.write_graphml`."""

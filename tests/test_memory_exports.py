@@ -161,7 +161,7 @@ def test_weights_that_are_not_finite_are_refused():
 
 
 def test_an_unknown_weight_is_named():
-    with pytest.raises(dg.InputError, match="weight='absolute' is unknown: choose from signed, abs"):
+    with pytest.raises(dg.InputError, match="weight='absolute' is unknown: choose from abs, signed"):
         by_hand().to_igraph("absolute")
 
 

@@ -44,29 +44,48 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         If the file cannot be written: the path, the cause and the remedy.
     """
     path = Path(path)
-    try:
+    with explaining(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if _is_special(path):
-            with path.open("wb") as raw, _compressed(raw, path) as file:
+            with path.open("wb") as raw, compressed(raw, path) as file:
                 yield file
             return
         target = Path(os.path.realpath(path))  # a link stays a link, to the new file
-        unfinished = target.with_name(f".dnn2graph-{uuid4().hex}.tmp")
+        unfinished = unfinished_beside(target)
         try:
-            with unfinished.open("xb") as raw:
-                with _compressed(raw, path) as file:
-                    yield file
-                raw.flush()
-                os.fsync(raw.fileno())
+            with complete(unfinished, path) as file:
+                yield file
             unfinished.replace(target)
         except BaseException:
             with suppress(OSError):
                 unfinished.unlink()
             raise
+
+
+@contextmanager
+def explaining(path: Path) -> Iterator[None]:
+    """Turn a failure to write into one ExportError: the path that the user gave, the cause and the remedy."""
+    try:
+        yield
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, "check the path and the disk")
         raise ExportError(f"cannot write {str(path)!r}: {error.strerror or error}: {remedy}") from error
+
+
+def unfinished_beside(target: Path) -> Path:
+    """Name something unfinished, on the file system of what it will become."""
+    return target.with_name(f".dnn2graph-{uuid4().hex}.tmp")
+
+
+@contextmanager
+def complete(path: Path, name: str | Path) -> Iterator[BinaryIO]:
+    """Open a new file that is on the disk when this ends; compressed, if its ``name`` says so."""
+    with path.open("xb") as raw:
+        with compressed(raw, Path(name)) as file:
+            yield file
+        raw.flush()
+        os.fsync(raw.fileno())
 
 
 def _is_special(path: Path) -> bool:
@@ -75,7 +94,7 @@ def _is_special(path: Path) -> bool:
 
 
 @contextmanager
-def _compressed(raw: BinaryIO, path: Path) -> Iterator[BinaryIO]:
+def compressed(raw: BinaryIO, path: Path) -> Iterator[BinaryIO]:
     """Compress what is written, if the name says so. No time stamp: equal graphs make equal files."""
     if path.suffix.lower() != ".gz":
         yield raw

@@ -2,7 +2,8 @@
 
 Key ids equal attribute names and are lower case (Gephi matches either, and lower-cases ids); types are int, double and
 string; no defaults, which some readers do not convert; no edge ids, which must not repeat; no attribute named label on
-edges, which would make each label an edge type; empty texts are left out.
+edges, which would make each label an edge type; empty texts are left out. What the graph is, for reading it back
+(:func:`dnn2graph.read`), stands in a comment, which all others skip.
 """
 
 from __future__ import annotations
@@ -15,9 +16,22 @@ import numpy as np
 
 from ..graph import Layer, NeuralGraph
 from ..measures.attributes import node_numbers, places_of
+from ..topology import to_json
 from .files import replacing
 from .layout import layer_colours, layered_positions, node_sizes
-from .text import ROWS, SIGN_COLOURS, Column, EdgeMarkup, Progress, check_options, edge_texts, escape, texts, weave
+from .text import (
+    ROWS,
+    SIGN_COLOURS,
+    Column,
+    EdgeMarkup,
+    Progress,
+    check_options,
+    edge_texts,
+    escape,
+    texts,
+    weave,
+    weight_dtype,
+)
 
 NODE_KEYS = {
     "label": "string",  # shown by Gephi
@@ -105,9 +119,9 @@ def write_graphml(
     x, y = layered_positions(graph)
     # Sums of weights are finite only if all weights are: this also checks every weight, without a pass of its own.
     numbers = {"x": x, "y": y, "size": node_sizes(graph, kinds), **node_numbers(graph, kinds)}
-    total, done = (graph.number_of_edges(kinds) if progress else 0), 0
+    total, done = graph.number_of_edges(kinds), 0
     with replacing(path) as file:
-        file.write(_header(weight))
+        file.write(_header(weight, to_json(graph, weight_dtype(graph, precision), weight=weight, edges=total)))
         _write_nodes(file, graph, numbers)
         for links in graph.select(kinds):
             for count, text in edge_texts(links, _edge_markup(links.kind, weight), precision):
@@ -118,15 +132,17 @@ def write_graphml(
         file.write(b"</graph>\n</graphml>\n")
 
 
-def _header(weight: str) -> bytes:
+def _header(weight: str, description: str) -> bytes:
     keys = [("node", NODE_KEYS), ("edge", EDGE_KEYS[weight])]
     declared = "".join(
         f'<key id="{name}" for="{owner}" attr.name="{name}" attr.type="{kind}"/>\n'
         for owner, names in keys
         for name, kind in names.items()
     )
+    escaped = description.replace("--", "-\\u002d")  # which no comment may hold, and in JSON only texts do
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<!--{escaped}-->\n"
         '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n'
         f'{declared}<graph edgedefault="directed">\n'
     ).encode()

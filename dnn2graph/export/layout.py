@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import ceil, sqrt
+from math import ceil, prod, sqrt
 
 import numpy as np
 
@@ -76,8 +76,8 @@ def _block(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
     """
     shape = layer_shape(layer)
     axis = layer.channel_axis % len(shape)
-    nodes = np.moveaxis(np.arange(layer.size).reshape(shape), axis, 0).reshape(shape[axis], -1)  # (channels, positions)
-    channels, positions = nodes.shape
+    channels, positions = shape[axis], prod(shape[:axis] + shape[axis + 1 :])
+    nodes = np.moveaxis(np.arange(layer.size).reshape(shape), axis, 0).reshape(channels, positions)
     width = _grid_width(shape[:axis] + shape[axis + 1 :] or (1,))
     gap = 1 if positions > 1 else 0
     rows = max(1, min(channels, max(TALLEST if positions == 1 else 1, ceil(2 * sqrt(channels)))))

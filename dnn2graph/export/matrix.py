@@ -81,7 +81,7 @@ def adjacency(
            [0. , 0. , 0.5],
            [0. , 0. , 0. ]], dtype=float32)
     """
-    matrix = _unroll(graph, _by_target(graph.select(kinds)), memory)[0]
+    matrix = unroll(graph, by_target(graph.select(kinds)), memory)[0]
     if not matrix.has_canonical_format:
         matrix.sum_duplicates()
         matrix.eliminate_zeros()
@@ -94,8 +94,8 @@ def edges(graph: NeuralGraph, kinds: Collection[str] | None = None, *, memory: f
     Links between the same two nodes are one edge: their weights are summed, and the edge is of the kind that comes
     first in :data:`dnn2graph.links.KINDS` ("weight" before all others).
     """
-    chosen = _by_target(graph.select(kinds))
-    matrix, links = _unroll(graph, chosen, memory, record_links=True)
+    chosen = by_target(graph.select(kinds))
+    matrix, links = unroll(graph, chosen, memory, record_links=True)
     assert links is not None
     sources = np.repeat(np.arange(matrix.shape[0], dtype=matrix.indices.dtype), np.diff(matrix.indptr))
     kind = np.array([KINDS.index(each.kind) for each in chosen], np.int8)[links]
@@ -103,7 +103,7 @@ def edges(graph: NeuralGraph, kinds: Collection[str] | None = None, *, memory: f
     return found if matrix.has_canonical_format else _merged(found)
 
 
-def _unroll(
+def unroll(
     graph: NeuralGraph, chosen: list[Links], memory: float | None, record_links: bool = False
 ) -> tuple[scipy.sparse.csr_array, np.ndarray | None]:
     """Fill a matrix whose entries may be unsorted or repeated; with ``record_links`` say which links made each."""
@@ -136,7 +136,7 @@ def _unroll(
     return scipy.sparse.csr_array((data, indices, indptr), shape=(nodes, nodes)), labels
 
 
-def _by_target(chosen: Collection[Links]) -> list[Links]:
+def by_target(chosen: Collection[Links]) -> list[Links]:
     """Order links so that, as a rule, the edges of each node come out sorted by target."""
     return sorted(chosen, key=lambda links: links.target.start if links.target else 0)
 

@@ -10,19 +10,23 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ..errors import InputError
 from ..estimate import check_memory
 from ..graph import NeuralGraph
 from ..links import KINDS
-from ..measures.attributes import node_attributes
+from ..measures.attributes import node_attributes, node_numbers, places_of
 from .matrix import Edges, edges
+from .text import check_options
 
 if TYPE_CHECKING:
     import igraph
+    import networkit
     import networkx
+    import torch_geometric.data
 
-WEIGHTS = ("signed", "abs")
+NETWORKIT_BYTES, PYG_BYTES = 80, 60  # per edge, with what is made on the way
 CHUNK = 1 << 14  # edges turned into Python objects at a time
 _KIND_NAMES = np.array(KINDS, object)
 
@@ -123,6 +127,100 @@ def to_networkx(
     return made
 
 
+def to_networkit(
+    graph: NeuralGraph, weight: str = "signed", kinds: Collection[str] | None = None, *, memory: float | None = None
+) -> networkit.Graph:
+    """Build a NetworKit graph.
+
+    Parameters
+    ----------
+    graph, weight, kinds, memory
+        As of :func:`to_igraph`.
+
+    Returns
+    -------
+    networkit.Graph
+        Directed and weighted; node ``i`` is node ``i``, and :func:`dnn2graph.node_table` tells what it is. Links
+        between the same two nodes are one edge, their weights are summed. NetworKit's weights are float64.
+
+    Raises
+    ------
+    MemoryBudgetError, WeightsError
+        As of :func:`to_igraph`.
+    InputError
+        If NetworKit is not installed, or an option is unknown.
+
+    Examples
+    --------
+    >>> import torch, dnn2graph as dg
+    >>> from dnn2graph.export.memory import to_networkit
+    >>> graph = dg.from_torch(torch.nn.Sequential(torch.nn.Linear(2, 1)), torch.zeros(1, 2))
+    >>> to_networkit(graph).numberOfEdges()  # doctest: +SKIP
+    2
+    """
+    try:
+        import networkit
+    except ImportError as error:
+        raise _not_installed("to_networkit", "networkit", error) from error
+    listed = _checked_edges(graph, weight, kinds, memory, NETWORKIT_BYTES, "the NetworKit graph")
+    # It reads other types of numbers as if they were these, and crashes.
+    ends = listed.sources.astype(np.uint64), listed.targets.astype(np.uint64)
+    coo = (listed.weights.astype(np.float64), ends)
+    return networkit.GraphFromCoo(coo, n=graph.number_of_nodes(), weighted=True, directed=True)
+
+
+def to_pyg(
+    graph: NeuralGraph, weight: str = "signed", kinds: Collection[str] | None = None, *, memory: float | None = None
+) -> torch_geometric.data.Data:
+    """Build a graph of PyTorch Geometric, for networks that learn from networks.
+
+    Parameters
+    ----------
+    graph, weight, kinds, memory
+        As of :func:`to_igraph`.
+
+    Returns
+    -------
+    torch_geometric.data.Data
+        ``edge_index`` int64 (2, edges), ``edge_weight`` (edges,) in the weights' own precision, ``edge_type`` int64
+        (edges,), the place of an edge's kind in :data:`dnn2graph.links.KINDS`; ``x`` float32 (nodes, 3) with the
+        columns bias, strength_in and strength_out; ``layer_index`` and ``channel``, int64 (nodes,). Edges are those of
+        :func:`to_igraph`.
+
+    Raises
+    ------
+    MemoryBudgetError, WeightsError
+        As of :func:`to_igraph`.
+    InputError
+        If torch_geometric is not installed, or an option is unknown.
+
+    Examples
+    --------
+    >>> import torch, dnn2graph as dg
+    >>> from dnn2graph.export.memory import to_pyg
+    >>> graph = dg.from_torch(torch.nn.Sequential(torch.nn.Linear(2, 1)), torch.zeros(1, 2))
+    >>> to_pyg(graph).edge_index.tolist()  # doctest: +SKIP
+    [[0, 1], [2, 2]]
+    """
+    try:
+        from torch_geometric.data import Data
+    except ImportError as error:
+        raise _not_installed("to_pyg", "torch_geometric", error) from error
+    listed = _checked_edges(graph, weight, kinds, memory, PYG_BYTES, "the graph of PyTorch Geometric")
+    numbers = node_numbers(graph, kinds)
+    features = np.stack([numbers[name] for name in ("bias", "strength_in", "strength_out")], 1)
+    channels = [np.zeros(0, np.int64), *(places_of(layer).channels for layer in graph.layers)]
+    return Data(
+        x=torch.from_numpy(features.astype(np.float32)),
+        edge_index=torch.from_numpy(np.stack([listed.sources, listed.targets]).astype(np.int64)),
+        edge_weight=torch.from_numpy(listed.weights),
+        edge_type=torch.from_numpy(listed.kinds.astype(np.int64)),
+        layer_index=torch.from_numpy(graph.layer_of()),
+        channel=torch.from_numpy(np.concatenate(channels)),
+        num_nodes=graph.number_of_nodes(),
+    )
+
+
 @contextmanager
 def paused_collector() -> Iterator[None]:
     """Pause Python's garbage collector, which would look at millions of new objects over and over."""
@@ -139,13 +237,31 @@ def _parts(
     graph: NeuralGraph, weight: str, kinds: Collection[str] | None, memory: float | None, library: str
 ) -> tuple[dict[str, list[Any]], Edges]:
     """Collect node attributes and edges with the weights asked for, if the library's graph will fit the memory."""
-    if weight not in WEIGHTS:
-        raise InputError(f"weight={weight!r} is unknown: choose from {', '.join(WEIGHTS)}")
+    check_options(weight, None)
     size = graph.estimate(kinds)
     check_memory(graph, getattr(size, library) + size.csr, f"the {library} graph", memory)
     columns = {key: values.tolist() for key, values in node_attributes(graph, kinds).items()}  # finite, or it raises
+    return columns, _weighted(graph, weight, kinds, memory)
+
+
+def _checked_edges(
+    graph: NeuralGraph, weight: str, kinds: Collection[str] | None, memory: float | None, per_edge: int, what: str
+) -> Edges:
+    """List the edges with the weights asked for, all finite, if what is made of them will fit the memory."""
+    check_options(weight, None)
+    size = graph.estimate(kinds)
+    check_memory(graph, size.edges * per_edge + size.csr, what, memory)
+    node_numbers(graph, kinds)  # finite, or it raises
+    return _weighted(graph, weight, kinds, memory)
+
+
+def _weighted(graph: NeuralGraph, weight: str, kinds: Collection[str] | None, memory: float | None) -> Edges:
     listed = edges(graph, kinds, memory=memory)
-    return columns, replace(listed, weights=np.abs(listed.weights)) if weight == "abs" else listed
+    return replace(listed, weights=np.abs(listed.weights)) if weight == "abs" else listed
+
+
+def _not_installed(function: str, package: str, error: ImportError) -> InputError:
+    return InputError(f"{function} needs {package}, which cannot be imported ({error}): pip install {package}")
 
 
 def _pairs(listed: Edges) -> Iterator[tuple[int, int]]:

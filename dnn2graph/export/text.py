@@ -12,9 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 import orjson
+import torch
 
 from ..errors import InputError
+from ..graph import NeuralGraph
 from ..links import EdgeBlock, Links
+from ..links.sums import as_numpy
 
 Progress = Callable[[int, int], None]
 Column = bytes | list[bytes]
@@ -64,9 +67,14 @@ def texts(numbers: np.ndarray) -> list[bytes]:
     return listed[1:-1].split(b",")
 
 
+def clean(text: str) -> str:
+    """Put U+FFFD where a text has something that not every reader survives: control characters, lone surrogates."""
+    return FORBIDDEN.sub("\ufffd", text)
+
+
 def escape(text: str) -> bytes:
     """Make any text a valid XML 1.0 text, in UTF-8; what XML cannot hold becomes U+FFFD."""
-    text = FORBIDDEN.sub("\ufffd", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return text.replace('"', "&quot;").encode()
 
 
@@ -84,13 +92,15 @@ class EdgeMarkup(NamedTuple):
     before_source: bytes
     before_target: bytes
     before_weight: bytes
-    before_signed: bytes | None  # None: the weight itself is signed, and written once
+    before_signed: bytes | None  # None: the weight is written once
     end: tuple[bytes, bytes]  # of a positive edge, and of a negative one
+    absolute: bool = False  # whether a weight that is written once is the absolute one
+    first_id: int = 0  # what the format calls the first node
 
 
 def edge_texts(links: Links, markup: EdgeMarkup, precision: str | None) -> Iterator[tuple[int, bytes]]:
     """Write the edges of one set of links, some at a time: their number and their text."""
-    target_texts = _TargetTexts(links, markup.before_weight)
+    target_texts = _TargetTexts(links, markup)
     if markup.before_signed is not None:
         before_signed = np.array([markup.before_signed, markup.before_signed + b"-"], object)
         end = np.array(markup.end, object)
@@ -101,7 +111,7 @@ def edge_texts(links: Links, markup: EdgeMarkup, precision: str | None) -> Itera
             columns: list[Column] = [opened[rows].tolist(), *target_texts(block.targets[rows])]
             weights = in_precision(block.weights[rows], precision)
             if markup.before_signed is None:
-                columns += [texts(weights), markup.end[0]]
+                columns += [texts(np.abs(weights) if markup.absolute else weights), markup.end[0]]
             else:
                 size, negative = texts(np.abs(weights)), (weights < 0).view(np.int8)
                 columns += [size, before_signed[negative].tolist(), size, end[negative].tolist()]
@@ -112,24 +122,30 @@ def _opened(block: EdgeBlock, markup: EdgeMarkup) -> np.ndarray:
     """Open each edge. Edges of one node follow each other: the text is made once for all of them."""
     first = np.flatnonzero(np.diff(block.sources, prepend=-1))
     before, after = markup.before_source, markup.before_target
-    opened = np.array([b"%b%d%b" % (before, source, after) for source in block.sources[first].tolist()], object)
+    sources = (block.sources[first] + markup.first_id).tolist()
+    opened = np.array([b"%b%d%b" % (before, source, after) for source in sources], object)
     return np.repeat(opened, np.diff(first, append=len(block.sources)))
 
 
 class _TargetTexts:
     """What stands in an edge from its target to its weight: looked up where a table of all targets is small."""
 
-    def __init__(self, links: Links, before_weight: bytes) -> None:
-        nodes, self.table, self.before_weight = links.target_nodes.flat, None, before_weight
+    def __init__(self, links: Links, markup: EdgeMarkup) -> None:
+        nodes, self.table, self.markup = links.target_nodes.flat, None, markup
         if 0 < len(nodes) <= min(TABLE, int(links.map.row_counts().sum()) // 4):
             self.first = int(nodes.min())
-            ids = range(self.first, int(nodes.max()) + 1)
-            self.table = np.array([b"%d%b" % (node, before_weight) for node in ids], object)
+            ids = range(self.first + markup.first_id, int(nodes.max()) + markup.first_id + 1)
+            self.table = np.array([b"%d%b" % (node, markup.before_weight) for node in ids], object)
 
     def __call__(self, targets: np.ndarray) -> tuple[Column, ...]:
         if self.table is None:
-            return texts(targets), self.before_weight
+            return texts(targets + self.markup.first_id), self.markup.before_weight
         return (self.table[targets - self.first].tolist(),)
+
+
+def weight_dtype(graph: NeuralGraph, precision: str | None) -> np.dtype:
+    """Tell the type in which a graph's weights are written; half precision, which few readers know, as float32."""
+    return np.dtype(precision) if precision else as_numpy(torch.zeros(0, dtype=graph.dtype)).dtype
 
 
 def in_precision(weights: np.ndarray, precision: str | None) -> np.ndarray:
