@@ -11,11 +11,12 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from . import densities, forms, populations, recording, sparsifying, strengths, tracing  # noqa: E402
+from . import auditing, densities, forms, populations, recording, sparsifying, strengths, tracing  # noqa: E402
 
 SUITES = {
     "strengths": strengths,
     "forms": forms,
+    "auditing": auditing,
     "sparsifying": sparsifying,
     "tracing": tracing,
     "recording": recording,

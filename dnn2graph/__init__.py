@@ -8,6 +8,7 @@ NeuralGraph(3 layers, 9 nodes, 2 links, granularity='channel')
 """
 
 from . import functional
+from .audit import Audit, audit
 from .dynamics import Recorder, read_run
 from .errors import (
     DataError,
@@ -45,6 +46,7 @@ from .verify import Verification, verify
 __version__ = "0.1.0"
 
 __all__ = [
+    "Audit",
     "DataError",
     "Dnn2graphError",
     "Estimate",
@@ -63,6 +65,7 @@ __all__ = [
     "UnsupportedOperation",
     "Verification",
     "WeightsError",
+    "audit",
     "directed_strengths",
     "fluctuation",
     "from_torch",

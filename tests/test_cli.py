@@ -77,10 +77,11 @@ def test_every_example_of_a_help_text_works_as_it_is_written(command, line):
     help_text = run("--help") if command == "main" else run(command, "--help")
     assert help_text.exit_code == 0
     assert line in help_text.stdout
-    program, *args = shlex.split(line)
-    assert program == "dnn2graph"
-    result = run(*args)
-    assert result.exit_code == 0, result.output
+    for call in line.split(" && "):
+        program, *args = shlex.split(call)
+        assert program == "dnn2graph"
+        result = run(*args)
+        assert result.exit_code == 0, result.output
 
 
 def test_the_choices_on_the_command_line_are_those_of_the_library():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .audit import audit
 from .export import export
 from .failures import Commands, debug_option
 from .inspect import inspect
@@ -33,5 +34,5 @@ def main() -> None:
     """
 
 
-for command in (inspect, export, measure, verify, record, plot, view, population):
+for command in (inspect, export, audit, measure, verify, record, plot, view, population):
     main.add_command(command)
