@@ -12,6 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+READERS := tests/readers/node_modules/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -36,8 +37,13 @@ demo: $(INSTALLED)  ## from a trained network to its graph, measures and files
 paper: $(INSTALLED)  ## train the paper's populations and write what holds into docs/reproduction.md (SCALE=full: hours)
 	@$(BIN)/dnn2graph population reproduce --scale $(SCALE) --jobs $(JOBS) -o docs/reproduction.md
 
-test: $(INSTALLED)  ## run the tests and the examples in docstrings
+test: $(INSTALLED) $(READERS)  ## run the tests and the examples in docstrings
 	@$(BIN)/python -m pytest
+
+# Graphology's parsers, which Gephi Lite uses; without Node.js, or a registry, the tests that need them are skipped.
+$(READERS): tests/readers/package.json tests/readers/package-lock.json
+	@if command -v node >/dev/null && command -v npm >/dev/null && npm ci --silent --prefix tests/readers; then touch $@; \
+	else echo 'Node.js or the packages of tests/readers are not at hand: the tests with graphology are skipped'; fi
 
 lint: $(INSTALLED)  ## check style (ruff) and types (mypy)
 	@$(BIN)/ruff check .
