@@ -9,7 +9,7 @@ import igraph
 import pandas as pd
 import pytest
 
-from examples import demo, fluctuation_penalty, record_training
+from examples import contact_sheet, demo, fluctuation_penalty, record_training
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,6 +50,14 @@ def test_a_penalty_on_fluctuation_makes_it_smaller(monkeypatch, capsys):
     )
     assert len(without) == 4
     assert sum(with_penalty) < 0.5 * sum(without)
+
+
+def test_the_contact_sheet_shows_the_networks_that_are_at_hand(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contact_sheet, "PANELS", contact_sheet.PANELS[:1])  # those that are shipped
+    monkeypatch.setattr(sys, "argv", ["contact_sheet", "-o", str(tmp_path / "sheet.png")])
+    contact_sheet.main()
+    assert "2 networks" in capsys.readouterr().out
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("name", ["digits_mlp.pt", "digits_cnn.pt", "digits_mlp.pt2", "digits_cnn.pt2"])
