@@ -59,20 +59,12 @@ def disk(tmp_path):
 
 def command(model, path, *options):
     """Write the command line of an export of everything."""
-    whole = ["--all"] if "--all" in _help() else []
-    return [sys.executable, "-m", "dnn2graph", "export", str(model), "-o", str(path), *whole, *options]
+    return [sys.executable, "-m", "dnn2graph", "export", str(model), "-o", str(path), "--all", *options]
 
 
 def export(model, path, **options):
     """Export everything and wait for the end."""
     return subprocess.run(command(model, path), capture_output=True, text=True, **options)
-
-
-def _help(known=[]):  # noqa: B006 - asked once
-    if not known:
-        done = subprocess.run([sys.executable, "-m", "dnn2graph", "export", "--help"], capture_output=True, text=True)
-        known.append(done.stdout)
-    return known[0]
 
 
 def remains(folder):
