@@ -10,11 +10,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..progress import Progress
 from . import gephi, libraries, lite
 from .findings import SEVERITIES, Audit, Finding, View
 from .memory import estimate
 from .reader import read
-from .source import GZIP, Progress, blocks
+from .source import GZIP, blocks
 
 __all__ = ["Audit", "Finding", "audit"]
 

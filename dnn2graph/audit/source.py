@@ -5,12 +5,11 @@ from __future__ import annotations
 import gzip
 import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import LoadError
-
-Progress = Callable[[int, int], None]
+from ..progress import Progress
 
 BLOCK = 1 << 20  # bytes read at a time: large enough that nothing is done often, small enough for the cache
 GZIP = b"\x1f\x8b"

@@ -9,10 +9,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..graph import NeuralGraph
+from ..progress import Progress
 from .files import replacing
 from .layout import layer_colours
 from .nodes import drawn_numbers, node_rows
-from .text import SIGN_COLOURS, Column, EdgeMarkup, Progress, check_options, clean, edge_texts, texts, weave
+from .text import SIGN_COLOURS, Column, EdgeMarkup, check_options, clean, edge_texts, texts, weave
 
 LARGEST = 2000  # edges; beyond, Graphviz takes minutes and what it draws is black
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from ..errors import ExportError
 from ..graph import NeuralGraph
+from ..progress import Progress
 from .nodes import TEXTS, drawn_numbers, node_rows
-from .text import Column, EdgeMarkup, Progress, check_options, clean, edge_texts, texts, weave
+from .text import Column, EdgeMarkup, check_options, clean, edge_texts, texts, weave
 from .together import replacing_together
 
 SUFFIXES = (".csv", ".csv.gz")

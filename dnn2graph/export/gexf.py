@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import InputError
 from ..graph import Layer, NeuralGraph
 from ..measures.attributes import node_numbers, places_of
+from ..progress import Progress
 from .files import replacing
 from .layout import layer_colours, layered_positions, node_sizes
 from .series import Series, node_series, one_run, run_table
@@ -28,7 +29,6 @@ from .text import (
     SIGN_COLOURS,
     Column,
     EdgeMarkup,
-    Progress,
     check_options,
     edge_texts,
     escape_attribute,

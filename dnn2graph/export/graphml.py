@@ -16,6 +16,7 @@ import numpy as np
 
 from ..graph import Layer, NeuralGraph
 from ..measures.attributes import node_numbers, places_of
+from ..progress import Progress
 from ..topology import to_json
 from .files import replacing
 from .layout import layer_colours, layered_positions, node_sizes
@@ -24,7 +25,6 @@ from .text import (
     SIGN_COLOURS,
     Column,
     EdgeMarkup,
-    Progress,
     check_options,
     edge_texts,
     escape,

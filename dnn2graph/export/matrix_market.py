@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ..graph import NeuralGraph
 from ..measures.attributes import node_numbers
+from ..progress import Progress
 from .files import replacing
-from .text import EdgeMarkup, Progress, check_options, edge_texts
+from .text import EdgeMarkup, check_options, edge_texts
 
 HEADER = b"""%%MatrixMarket matrix coordinate real general
 % written by dnn2graph: row i and column j of an entry are nodes i - 1 and j - 1, the edge goes from row to column

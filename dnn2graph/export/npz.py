@@ -12,11 +12,12 @@ import numpy as np
 from ..graph import NeuralGraph
 from ..links import KINDS, Links
 from ..measures.attributes import node_numbers, places_of
+from ..progress import Progress
 from ..topology import to_json
 from .files import replacing
 from .matrix import by_target, unroll
 from .nodes import node_rows
-from .text import Progress, check_options, clean, in_precision, weight_dtype
+from .text import check_options, clean, in_precision, weight_dtype
 
 if TYPE_CHECKING:
     import scipy.sparse

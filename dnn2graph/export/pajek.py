@@ -14,9 +14,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ..graph import NeuralGraph
+from ..progress import Progress
 from .files import replacing
 from .nodes import drawn_numbers, node_rows
-from .text import Column, EdgeMarkup, Progress, check_options, clean, edge_texts, texts, weave
+from .text import Column, EdgeMarkup, check_options, clean, edge_texts, texts, weave
 
 MARGIN = 0.05  # around a drawing, of whose width and height Pajek sees 0 to 1
 SPACES = str.maketrans("\t\n\x85\u2028\u2029", "     ")  # would end a line or a label to one reader or another

@@ -19,10 +19,11 @@ import numpy as np
 
 from ..graph import NeuralGraph
 from ..links import EdgeBlock, Links
+from ..progress import Progress
 from ..topology import DOCUMENT, to_json
 from .files import complete, explaining
 from .nodes import NodeRows, drawn_numbers, node_rows
-from .text import Progress, check_options, clean, in_precision, weight_dtype
+from .text import check_options, clean, in_precision, weight_dtype
 from .together import replacing_folder
 
 if TYPE_CHECKING:

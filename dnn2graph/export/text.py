@@ -7,7 +7,7 @@ Python code runs for a single edge.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ from ..graph import NeuralGraph
 from ..links import EdgeBlock, Links
 from ..links.sums import as_numpy
 
-Progress = Callable[[int, int], None]
 Column = bytes | list[bytes]
 
 WEIGHTS = ("abs", "signed")

@@ -14,8 +14,9 @@ from ..errors import InputError
 from ..measures.density import densities_of, log_density, scott
 from ..measures.divergence import divergence_matrix
 from ..measures.grid import Counts, Grid
+from ..progress import Progress
 from .measuring import Measured, Measuring
-from .parallel import Progress, each
+from .parallel import each
 from .separation import accuracy_bins, separation
 from .store import Store
 

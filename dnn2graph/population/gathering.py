@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..load import read_state_dict
 from ..load.files import existing_file, reading
 from ..load.state_dict import load_weights
-from .parallel import Progress
+from ..progress import Progress
 from .store import DESCRIPTION, Checkpoints, Store, stack_path, write_description, write_stack
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from ..graph import NeuralGraph
+from ..progress import Progress
 from ..trace import from_torch
-from .parallel import Progress, each
+from .parallel import each
 from .separation import summary_features
 from .stacked import Population, layer_deviations
 from .store import Store

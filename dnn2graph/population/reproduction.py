@@ -12,11 +12,11 @@ from pathlib import Path
 from ..errors import InputError
 from ..export.files import replacing
 from ..export.tables import write_table
+from ..progress import Progress
 from .claims import Finding, findings
 from .design import INITIALISATIONS, Design, snapshot_steps
 from .ensemble import Analysis, analyse
 from .measuring import Measured, measure
-from .parallel import Progress
 from .store import Store, make_folder
 from .training import train_population
 
@@ -24,7 +24,6 @@ SUPPORTS = (0.05, 0.5, 5.0)
 SNAPSHOTS = 10
 BATCH_SIZE = 32
 GROUP_SIZES = {"fc": 12, "cnn": 1}  # what calibrations choose, in whole cycles of initialisations and supports
-BIN_WIDTH = 0.1
 Watching = Callable[[str], AbstractContextManager[Progress | None]]
 
 
@@ -175,7 +174,7 @@ def run(
     with watching(f"analysing {experiment.name}") as progress:
         members = measured.members
         pool = ((members["initialisation"] == initialisation) & (members["support"] == support)).to_numpy()
-        analysis = analyse(measured, folder, pool=pool, bin_width=BIN_WIDTH, jobs=jobs, progress=progress)
+        analysis = analyse(measured, folder, pool=pool, jobs=jobs, progress=progress)
     seconds = time.perf_counter() - begun
     return Result(experiment, store, measured, analysis, tuple(findings(analysis)), (initialisation, support), seconds)
 

@@ -13,12 +13,12 @@ import torch
 from .. import __version__
 from ..datasets import data_folder
 from ..errors import InputError
+from ..progress import Progress
 from .batches import Batches, held_out_split, train_split
 from .calibration import calibrate
 from .design import Design
 from .group import Group
 from .initialisation import initial_weights
-from .parallel import Progress
 from .store import DESCRIPTION, Store, read_stack, stack_path, write_description, write_stack
 from .workers import in_turn, in_workers, one_thread
 

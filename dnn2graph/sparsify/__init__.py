@@ -10,11 +10,12 @@ import numpy as np
 from ..errors import InputError
 from ..graph import NeuralGraph
 from ..links import Links
+from ..progress import Progress
 from .by_links import mass
 from .by_links import quantile as by_quantile
 from .by_links import threshold as by_threshold
 from .by_node import disparity, top_k
-from .census import Census, Progress, Steps, census
+from .census import Census, Steps, census
 from .edges import Edges, best, joined
 from .graph import SparseGraph, graph_of
 from .reach import UNREACHED, missing_paths, output_nodes, reached, supporting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from ..graph import NeuralGraph
 from ..links import Convolution, Links
-
-Progress = Callable[[int, int], None]
+from ..progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
