@@ -15,7 +15,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import nn
 
 from dnn2graph import fluctuation, layer_table, strength
@@ -25,22 +24,15 @@ from dnn2graph.links import KINDS
 from dnn2graph.load import load
 from dnn2graph.weights import AGGREGATES
 from tests.checkpoints import checkpoint_path, require
+from tests.commands import REPOSITORY, enter_folder, fails, run
 
-REPOSITORY = Path(__file__).parents[1]
 CNN = "data/digits_cnn.pt2"
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """A folder to work in, from which data and examples are found as from the repository."""
-    for name in ("data", "examples", "tests"):
-        (tmp_path / name).symlink_to(REPOSITORY / name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*args):
-    return CliRunner().invoke(main, [str(arg) for arg in args])
+    return enter_folder(tmp_path, monkeypatch, "data", "examples", "tests")
 
 
 def python_m(*args, **options):
@@ -50,17 +42,6 @@ def python_m(*args, **options):
 
 def created(folder):
     return {path.name for path in folder.iterdir()} - {"data", "examples", "tests"}
-
-
-def fails(result, *parts):
-    """Check that a command ended with one line that says why, and exit code 2."""
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("dnn2graph: ")
-    for part in parts:
-        assert part in line
-    return line
 
 
 # --- help ------------------------------------------------------------------------------------------------------------

@@ -8,21 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner
 
 import dnn2graph as dg
-from dnn2graph.cli import main
 from examples.train_digits import digits_mlp
+from tests.commands import runner_of
 from tests.test_ensemble import write
+
+run = runner_of("population")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write(tmp_path_factory.mktemp("population"), diverged=[4])
-
-
-def run(*args):
-    return CliRunner().invoke(main, ["population", *(str(arg) for arg in args)])
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])

@@ -12,17 +12,15 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
-from dnn2graph.cli import main
 from dnn2graph.dynamics import Recorder
 from dnn2graph.load import load
 from dnn2graph.plot.animation import WRITERS
 from dnn2graph.plot.style import SUFFIXES
+from tests.commands import enter_folder, fails, run
 
 commands = import_module("dnn2graph.cli.plot")  # the package's attribute of that name is the command
-REPOSITORY = Path(__file__).parents[1]
 CNN = "data/digits_cnn.pt2"
 RUN = "runs/digits"
 
@@ -30,8 +28,7 @@ RUN = "runs/digits"
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """A folder to work in, with the repository's data and a recorded run."""
-    (tmp_path / "data").symlink_to(REPOSITORY / "data")
-    monkeypatch.chdir(tmp_path)
+    enter_folder(tmp_path, monkeypatch, "data")
     record("digits")
     return tmp_path
 
@@ -47,22 +44,8 @@ def record(run, steps=(0, 5, 10), folder=RUN):
         recorder.record(weights, step, {"accuracy": step / 20})
 
 
-def run(*args):
-    return CliRunner().invoke(main, [str(arg) for arg in args])
-
-
 def created(folder):
     return {path.name for path in folder.iterdir()} - {"data", "runs"}
-
-
-def fails(result, *parts):
-    """Check that a command ended with one line that says why, and exit code 2."""
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("dnn2graph: ")
-    for part in parts:
-        assert part in line
 
 
 # ---------------------------------------------------------------------- plot run

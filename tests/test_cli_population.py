@@ -6,19 +6,17 @@ import json
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from dnn2graph.cli import main
 from dnn2graph.cli.images import NAMES
 from dnn2graph.cli.population import ARCHITECTURES, BATCH_ORDERS, INITIALISATIONS, population
 from dnn2graph.population import design
 from dnn2graph.population.group import Group
 from dnn2graph.population.store import Store
+from tests.commands import REPOSITORY, enter_folder, fails, runner_of
 
-REPOSITORY = Path(__file__).parents[1]
+run = runner_of("population")
 TRAIN = ("train", "-o", "all", "--data-set", "digits", "--width", 4, "--networks", 6, "--steps", 20, "--group-size", 3)
 GATHER = ("data/digits_cnn.pt", "-o", "all", "--arch", "examples.train_digits:digits_cnn", "--input-shape", "1,8,8")
 
@@ -26,23 +24,8 @@ GATHER = ("data/digits_cnn.pt", "-o", "all", "--arch", "examples.train_digits:di
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """A folder to work in, from which data and examples are found as from the repository."""
-    for name in ("data", "examples"):
-        (tmp_path / name).symlink_to(REPOSITORY / name)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("dnn2graph.population.workers.keep_freed_memory", lambda: None)  # this process is not its own
-    return tmp_path
-
-
-def run(*args):
-    return CliRunner().invoke(main, ["population", *map(str, args)])
-
-
-def fails(result, *parts):
-    """Check that a command ended with one line that says why, and exit code 2."""
-    assert (result.exit_code, result.stdout) == (2, "")
-    (line,) = result.stderr.splitlines()
-    for part in ("dnn2graph: ", *parts):
-        assert part in line
+    return enter_folder(tmp_path, monkeypatch, "data", "examples")
 
 
 def examples():

@@ -6,39 +6,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import nn
 
 import dnn2graph as dg
-from dnn2graph.cli import main
 from dnn2graph.cli.record import MEASURES as NAMES
 from dnn2graph.datasets import load
 from dnn2graph.dynamics import MEASURES, read_run, recorded_steps
 from examples.train_digits import digits_cnn, digits_mlp
+from tests.commands import enter_folder, fails, runner_of
 from tests.strategies import fill
 
-REPOSITORY = Path(__file__).parents[1]
+run = runner_of("record")
 CNN = ["--arch", "examples.train_digits:digits_cnn", "--input-shape", "1,8,8"]
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     """A folder to work in, from which data and examples are found as from the repository."""
-    for name in ("data", "examples", "tests"):
-        (tmp_path / name).symlink_to(REPOSITORY / name)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*args):
-    return CliRunner().invoke(main, ["record", *(str(arg) for arg in args)])
-
-
-def fails(result, *parts):
-    assert result.exit_code == 2, result.output
-    (line,) = result.stderr.splitlines()
-    for part in parts:
-        assert part in line
+    return enter_folder(tmp_path, monkeypatch, "data", "examples", "tests")
 
 
 def checkpoints(build, *names):
