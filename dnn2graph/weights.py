@@ -168,10 +168,10 @@ def pick(kernel: Tensor, outs: Tensor, ins: Tensor) -> Tensor:
     return kernel.reshape(*kernel.shape[:2], -1)[outs.to(kernel.device), ins.to(kernel.device)][None]
 
 
-def mean_over_nodes(bias: Tensor, entries: Sequence[int], nodes: Sequence[int], count: int) -> Tensor:
+def mean_over_nodes(bias: Tensor, entries: Tensor, nodes: Tensor, count: int) -> Tensor:
     """Average bias entries over the nodes that they belong to: (count,)."""
-    index = torch.tensor(nodes, device=bias.device)
-    total = bias.new_zeros(count).index_add(0, index, bias.reshape(-1)[list(entries)])
+    index = torch.as_tensor(nodes, device=bias.device)
+    total = bias.new_zeros(count).index_add(0, index, take(bias.reshape(-1), 0, torch.as_tensor(entries)))
     return total / torch.bincount(index, minlength=count).clamp(min=1)
 
 

@@ -69,6 +69,23 @@ class Axis:
         return cls.convolution(length, length, 1, stride=1, dilation=1, padding=0)
 
     @classmethod
+    def all_to_all(cls, inputs: int, outputs: int) -> Axis:
+        """Join every input position to every output position through a single tap."""
+        target, source = _grid(outputs, inputs)
+        return cls(inputs, outputs, 1, source, np.zeros_like(source), target)
+
+    @classmethod
+    def linear(cls, matrix: np.ndarray) -> tuple[Axis, np.ndarray]:
+        """Map positions by a matrix (outputs, inputs).
+
+        Returns the axis and the weights of its taps: one tap for each different weight.
+        """
+        target, source = np.nonzero(matrix)
+        weights, tap = np.unique(matrix[target, source], return_inverse=True)
+        axis = cls(matrix.shape[1], matrix.shape[0], len(weights), source, tap.reshape(-1), target)
+        return axis, weights
+
+    @classmethod
     def convolution(cls, inputs: int, outputs: int, taps: int, *, stride: int, dilation: int, padding: int) -> Axis:
         """Slide a kernel: output ``y`` meets input ``y * stride - padding + tap * dilation``."""
         target, tap = _grid(outputs, taps)
@@ -110,6 +127,11 @@ class Axis:
     ) -> Axis:
         inside = (source >= 0) & (source < inputs) & (target >= 0) & (target < outputs)
         return cls(inputs, outputs, taps, source[inside], tap[inside], target[inside], sliding)
+
+    @property
+    def is_irregular(self) -> bool:
+        """Whether its taps are neither those of a sliding kernel nor of pooling windows."""
+        return self.sliding is None and self.reach is None
 
     @cached_property
     def met_by_source(self) -> np.ndarray:

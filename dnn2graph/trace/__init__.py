@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ def from_torch(
     *,
     example_kwargs: Mapping[str, Any] | None = None,
     batch_axis: int | None = 0,
+    vocabulary: str = "entries",
 ) -> NeuralGraph:
     """Trace a model into the graph that computes it, by watching one forward pass.
 
@@ -58,6 +59,8 @@ def from_torch(
         Keyword arguments of the model.
     batch_axis : int or None
         The axis of every input along which samples lie; None if each input is one sample as it stands.
+    vocabulary : {"entries", "aggregate"}
+        Whether an embedding has a node for each entry of its vocabulary, or one whose links aggregate all entries.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def from_torch(
     >>> graph.number_of_nodes(), graph.number_of_edges()
     (9, 18)
     """
-    options = Options(granularity, aggregate, shared, simplify, fold_norm, batch_axis)
+    options = Options(granularity, aggregate, shared, simplify, fold_norm, batch_axis, vocabulary)
     return traced(model, as_arguments(example_input), dict(example_kwargs or {}), options)[0]
 
 
@@ -108,6 +111,7 @@ def traced(
     output = watch.output(result)
     if watch.unsupported:
         raise UnsupportedOperation(list(watch.unsupported))
+    watch.close_loops()
     draft = Draft(watch.layers, watch.links, output)
     if not list(output.nodes()):
         raise ModelError(
@@ -129,8 +133,9 @@ def traced(
         inputs=tuple(layer for layer in finished if layer.name in used),
         folded=watch.folded,
         options=vars(options),
+        notes=tuple(watch.notes),
     )
-    _check_reached(graph)
+    _check_reached(graph, watch.notes)
     return graph, watch.values
 
 
@@ -162,7 +167,12 @@ def _input_layer(watch: Watch, place: int, x: Tensor, classes: list[Tensor] | No
 
 
 def _check(model: nn.Module, options: Options) -> None:
-    for name, allowed in (("granularity", GRANULARITIES), ("aggregate", AGGREGATES), ("shared", ("fold", "unfold"))):
+    for name, allowed in (
+        ("granularity", GRANULARITIES),
+        ("aggregate", AGGREGATES),
+        ("shared", ("fold", "unfold")),
+        ("vocabulary", ("entries", "aggregate")),
+    ):
         value = getattr(options, name)
         if value not in allowed:
             raise InputError(f"{name}={value!r} is unknown: choose from {', '.join(allowed)}")
@@ -170,8 +180,8 @@ def _check(model: nn.Module, options: Options) -> None:
         raise InputError(f"the model must be a torch.nn.Module, not {type(model).__name__}: load it first")
 
 
-def _check_reached(graph: NeuralGraph) -> None:
-    """Raise if no output is reached from any input: a link was cut outside torch."""
+def _check_reached(graph: NeuralGraph, notes: Collection[str]) -> None:
+    """Raise if no output is reached from any input: a link was cut outside torch, or by whole numbers."""
     reached = np.zeros(graph.number_of_nodes(), bool)
     for layer in graph.inputs:
         reached[layer.start : layer.stop] = True
@@ -189,7 +199,9 @@ def _check_reached(graph: NeuralGraph) -> None:
         present = nodes.flat[nodes.flat >= 0]
         if reached[present].any():
             return
+    cut = "; ".join(list(notes)[:3])
     raise ModelError(
-        "no output of the model depends on any input as far as its operations tell: values left torch on the way "
-        "(numpy, plain numbers), or the output is a constant"
+        "no output of the model depends on any input as far as its operations tell: "
+        + (f"everything passes through values that are taken as they are ({cut})" if cut else "values left torch on "
+           "the way (numpy, plain numbers), or the output is a constant")
     )

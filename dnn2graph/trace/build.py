@@ -14,7 +14,7 @@ from ..links import Axis, Convolution, Window
 from ..nodes import NO_NODE, Nodes
 from ..weights import Aggregation, Call, Constant, Expression, Value
 from .connect import connect_elementwise, connect_operands
-from .ids import collapse, fill_gaps
+from .ids import collapse, distinct_rows, fill_gaps
 from .watch import Ids, Operation, Watch
 
 
@@ -47,14 +47,16 @@ def function(watch: Watch, operation: Operation, kind: str = "function") -> None
         kind,
         watch.new_by_source(*(source.expand(out.shape) for source in sources)),
         function=as_expression(watch, operation, operands),
-        operands=operand_nodes(sources),
+        operands=operand_nodes(watch, sources),
         channel_axis=channel_axis(watch, operands[0], out),
     )
     connect_operands(watch, sources, ids, "gate", [1.0] * len(sources))
 
 
-def operand_nodes(sources: Sequence[Ids]) -> Any:
-    """Return the nodes that a layer function reads."""
+def operand_nodes(watch: Watch, sources: Sequence[Ids]) -> Any:
+    """Return the nodes that a layer function reads; in channel granularity, where none is computed, each once."""
+    if not watch.by_position:
+        sources = [collapse(source)[0] for source in sources]
     return tuple(Nodes(source.contiguous().numpy()) for source in sources)
 
 
@@ -134,7 +136,7 @@ def pool(
         watch.link(kind, source, ids, geometry, Constant(kernel))
         return
     gathered, taps = _gather_windows(source, windows)  # (*axes, window)
-    tuples, which = torch.unique(gathered.reshape(-1, gathered.shape[-1]), dim=0, return_inverse=True)
+    tuples, which = distinct_rows(gathered.reshape(-1, gathered.shape[-1]))
     constant = (tuples < 0).all(1)
     new = torch.where(constant, NO_NODE, torch.cumsum(~constant, 0) - 1)
     local = new[which.reshape(gathered.shape[:-1])].expand(kept).reshape(out.shape)

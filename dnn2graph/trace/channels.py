@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_iter
 from .ids import NodeIds
 from .modules import ModuleStack
 from .registry import RULES
-from .rules import convolution, linear, moves, normalisation
+from .rules import convolution, embedding, linear, moves, normalisation
 from .watch import Operation
 
 CHANNEL_AXIS = {
@@ -35,7 +35,8 @@ class Probe(TorchDispatchMode):
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()
         self.node_ids = NodeIds()
-        self.classes: list[Tensor | None] = [None] * len(inputs)
+        self.complete = False
+        self.classes = [torch.full((x.numel(),), -1) for x in inputs]
         self._starts = [0]
         for x in inputs:
             self.node_ids.write(x, torch.arange(self._starts[-1], self._starts[-1] + x.numel()).view(x.shape))
@@ -48,7 +49,9 @@ class Probe(TorchDispatchMode):
         if not followed or func.is_view or func._schema.is_mutable:
             return out
         rule = RULES.get(func)
-        if rule in CHANNEL_AXIS:
+        if rule is embedding.embedding and self.node_ids.knows(args[1]):
+            self._classify(self.node_ids.read(args[1]), None)
+        elif rule in CHANNEL_AXIS:
             operand = followed[0]
             axis = 1 if CHANNEL_AXIS[rule] == -3 else -1
             if rule is linear.product and operand is not args[0]:
@@ -69,16 +72,19 @@ class Probe(TorchDispatchMode):
         """As :meth:`.Watch.moved_ids`, for moving operations."""
         return self.node_ids.read(tensor) if self.node_ids.knows(tensor) else torch.full(tensor.shape, -1)
 
-    def _classify(self, ids: Tensor, axis: int) -> None:
+    def _classify(self, ids: Tensor, axis: int | None) -> None:
+        """Let the places along an axis be channels; None: all elements are one."""
+        if axis is None:
+            ids, axis = ids.reshape(1, -1), 0
         channel = torch.arange(ids.shape[axis]).view([-1 if i == axis % ids.dim() else 1 for i in range(ids.dim())])
         channel, ids = channel.expand(ids.shape).reshape(-1), ids.reshape(-1)
         for place, known in enumerate(self.classes):
             mine = (ids >= self._starts[place]) & (ids < self._starts[place + 1])
-            if known is None and bool(mine.any()):
-                classes = torch.full((self._starts[place + 1] - self._starts[place],), -1)
-                classes[ids[mine] - self._starts[place]] = channel[mine]
-                self.classes[place] = classes
-        if all(known is not None for known in self.classes):
+            elements = ids[mine] - self._starts[place]
+            new = known[elements] < 0  # what an earlier layer read keeps the channels that it had there
+            known[elements[new]] = channel[mine][new]
+        self.complete = all(bool((known >= 0).all()) for known in self.classes)
+        if self.complete:
             raise _Found
 
 
@@ -88,17 +94,19 @@ def channel_classes(
     """Number the channel of every element of each input, int64 of the input's shape.
 
     For an image that a convolution reads, the channels are its colour planes; for one that is flattened into a dense
-    layer, they are its pixels; for tokens, their features. An element that no layer reads counts along axis 1.
+    layer, they are its pixels; for tokens, their features; indices of a vocabulary are one channel. An element that no
+    layer reads counts along axis 1.
     """
     probe = Probe(inputs)
     try:
         with torch.no_grad(), ModuleStack(model).watching(), probe:
             model(*args, **kwargs)
-    except _Found:
-        pass
+    except BaseException:  # on its way through compiled code, what was raised may become something else
+        if not probe.complete:
+            raise
     classes = []
     for x, found in zip(inputs, probe.classes, strict=True):
-        if found is None or bool((found < 0).any()):
+        if bool((found < 0).any()):
             axis = 1 if x.dim() > 1 else 0
             found = torch.arange(x.shape[axis]).view([-1 if i == axis else 1 for i in range(x.dim())]).expand(x.shape)
         _, which = torch.unique(found, return_inverse=True)

@@ -10,7 +10,7 @@ import torch
 from ..links import Axis, Convolution, Listed
 from ..nodes import NO_NODE
 from ..weights import UNSIGNED_AGGREGATES, Aggregation, Call, Constant, Expression, pick, take
-from .ids import collapse, distinct, fill_gaps
+from .ids import collapse, distinct, distinct_rows, fill_gaps
 from .watch import Ids, Watch
 
 
@@ -69,7 +69,7 @@ def _connect_grouped(watch: Watch, source: Ids, out: Ids, groups: int, weight: E
     within = (pairs[:, 1] % per_in).repeat_interleave(per_out)
     sources, first = torch.unique(pairs[:, 0], return_inverse=True)
     ends = torch.stack([first.repeat_interleave(per_out), place], 1)
-    edges, segment = torch.unique(ends, dim=0, return_inverse=True)
+    edges, segment = distinct_rows(ends)
     geometry = Listed(len(sources), len(out), edges[:, 0].numpy(), edges[:, 1].numpy())
     order = torch.argsort(segment, stable=True)
     entries = Call(pick, (weight, place[order], within[order]))  # (1, triples, taps)
@@ -139,7 +139,7 @@ def _connect_pairs(watch: Watch, source: Ids, target: Ids, kind: str, coefficien
     triples = triples[triples[:, 0] >= 0]
     if not len(triples):
         return
-    pairs, segment = torch.unique(triples[:, :2], dim=0, return_inverse=True)
+    pairs, segment = distinct_rows(triples[:, :2])
     geometry = Convolution(len(pairs), len(pairs), groups=len(pairs))
     kernel = Call(torch.reshape, (coefficient, (-1,)))
     if not torch.equal(triples[:, 2], torch.arange(value.numel())):

@@ -10,6 +10,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from ..nodes import NO_NODE
 
+MANY = 1 << 12  # elements; below, equal slices are not worth looking for
+
 
 class NodeIds:
     """Node ids of tensors, kept for each *storage*.
@@ -86,11 +88,57 @@ def distinct(*tensors: Tensor) -> tuple[Tensor, Tensor]:
         The number of each element's tuple; axes along which nothing changes are expanded.
     """
     shape = tensors[0].shape
-    small = collapse(*tensors)
-    keys = torch.stack([t.reshape(-1) for t in small], dim=1)
-    if keys.shape[1] == 1:
-        tuples, which = torch.unique(keys[:, 0], return_inverse=True)
-        tuples = tuples[:, None]
-    else:
-        tuples, which = torch.unique(keys, dim=0, return_inverse=True)
-    return tuples, which.reshape(small[0].shape).expand(shape)
+    small, places = _without_repeats(collapse(*tensors))
+    tuples, which = distinct_rows(torch.stack([t.reshape(-1) for t in small], dim=1))
+    which = which.reshape(small[0].shape)
+    for axis, place in places.items():
+        which = which.index_select(axis, place)
+    return tuples, which.expand(shape)
+
+
+def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort the different rows of an int64 tensor (rows, columns); give the number of each row among them."""
+    if not rows.numel():
+        return torch.unique(rows, dim=0, return_inverse=True)
+    # Column by column, rows are numbered by what they hold so far: numbers sort faster than rows.
+    number = torch.zeros(len(rows), dtype=torch.int64)
+    for column in rows.unbind(1):
+        low, high = int(column.min()), int(column.max())
+        if low < high:
+            _, number = torch.unique(number * (high - low + 1) + (column - low), return_inverse=True)
+    first = torch.full((int(number.max()) + 1,), len(rows)).scatter_reduce(0, number, torch.arange(len(rows)), "amin")
+    return rows[first], number
+
+
+def _without_repeats(tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], dict[int, Tensor]]:
+    """Keep one of equal slices along each axis; say for each such axis which of the kept ones every slice equals."""
+    places: dict[int, Tensor] = {}
+    for axis in range(tensors[0].dim()):
+        length = tensors[0].shape[axis]
+        if length < 2 or tensors[0].numel() < MANY:
+            continue
+        slices = torch.stack([_fingerprints(t.movedim(axis, 0).reshape(length, -1)) for t in tensors], 1)
+        first_of, place = _first_equal(slices)
+        if len(first_of) == length:
+            continue
+        kept = tuple(t.index_select(axis, first_of) for t in tensors)
+        # Fingerprints may agree by chance: only slices that are equal element by element are one.
+        if all(torch.equal(k.index_select(axis, place), t) for k, t in zip(kept, tensors, strict=True)):
+            tensors, places[axis] = kept, place
+    return tensors, places
+
+
+def _fingerprints(slices: Tensor) -> Tensor:
+    """Sum each slice with weights that no pattern of ids follows."""
+    weights = torch.arange(1, slices.shape[1] + 1).mul(0x9E3779B97F4A7C1).bitwise_xor(0x5DEECE66D)
+    return (slices * weights).sum(1)
+
+
+def _first_equal(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Give the first of each group of equal rows, in order, and the group of every row."""
+    _, group = distinct_rows(rows)
+    first = torch.full((int(group.max()) + 1,), len(rows)).scatter_reduce(0, group, torch.arange(len(rows)), "amin")
+    order = torch.argsort(first)
+    rank = torch.empty_like(order)
+    rank[order] = torch.arange(len(order))
+    return first[order], rank[group]

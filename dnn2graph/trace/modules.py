@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from .recurrence import stepwise
+from .substitutes import visible
 
 
 @dataclass
@@ -19,6 +22,7 @@ class ModuleCall:
     name: str
     module: nn.Module | None
     key: tuple[Hashable, ...]  # where the call stands; calls of a shared module have the same key
+    is_part: bool = False  # a named step within a module's call: one layer, by that name
     operations: int = 0
     calls: Counter[str] = field(default_factory=Counter)
 
@@ -35,6 +39,21 @@ class ModuleStack:
         self._model = model
         self._stack = [ModuleCall("", model, ())]
         self._names: set[str] = set()
+        # What a watcher does with the values that a recurrent loop begins and ends with, and with branches.
+        self.on_initial_state: Callable[[Tensor], Tensor] = lambda state: state
+        self.on_choice: Callable[[str], None] = lambda name: None
+        self.on_final_state: Callable[[Tensor, Tensor], None] = lambda begin, end: None
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Name what is computed inside as a part of the module that runs; called again, it is the same part."""
+        parent = self._stack[-1]
+        whole = ".".join(each for each in (parent.name, name) if each)
+        self._stack.append(ModuleCall(whole, None, (*parent.key, name), is_part=True))
+        try:
+            yield
+        finally:
+            self._stack.pop()
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -50,7 +69,8 @@ class ModuleStack:
                 if name and not isinstance(module, torch.jit.ScriptModule):  # those take no hooks
                     handles.append(module.register_forward_pre_hook(self._entering(name)))
                     handles.append(module.register_forward_hook(self._leave, always_call=True))
-            yield
+            with stepwise(self._model, self), visible(self.on_choice):
+                yield
         finally:
             for handle in handles:
                 handle.remove()
@@ -86,7 +106,7 @@ class ModuleStack:
     def unique_name(self, operation: str, of_module: bool = True) -> str:
         """Name a layer after the module if that does one thing, else after the operation in it."""
         call = self._stack[-1]
-        leaf = of_module and call.name and call.module is not None and next(call.module.children(), None) is None
+        leaf = call.is_part or (of_module and call.name and _has_no_children(call.module))
         base = call.name if leaf else ".".join(part for part in (call.name, operation) if part)
         name, count = base, 1
         while name in self._names:
@@ -94,3 +114,7 @@ class ModuleStack:
             name = f"{base}#{count}"
         self._names.add(name)
         return name
+
+
+def _has_no_children(module: nn.Module | None) -> bool:
+    return module is not None and next(module.children(), None) is None

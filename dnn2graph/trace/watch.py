@@ -34,6 +34,7 @@ class Options:
     simplify: bool = True
     fold_norm: bool = True
     batch_axis: int | None = 0
+    vocabulary: str = "entries"
 
 
 @dataclass
@@ -44,10 +45,14 @@ class Operation:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     out: Any
+    label: str | None = None  # of a step of an operation that makes several layers
+    constant: bool = False  # the rule found that the results are constants
 
     @property
     def name(self) -> str:
         """Plain name: "relu", "add", "max_pool2d"."""
+        if self.label is not None:
+            return self.label
         name = self.func._schema.name.split("::")[1].strip("_")
         for ending in ("_with_indices", "_kernel", "_forward"):
             name = name.removesuffix(ending)
@@ -91,6 +96,7 @@ class Watch(TorchDispatchMode):
     links: list[Links] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     unsupported: dict[str, None] = field(default_factory=dict)
+    notes: dict[str, None] = field(default_factory=dict)
     folded: bool = False
 
     def __post_init__(self) -> None:
@@ -100,9 +106,14 @@ class Watch(TorchDispatchMode):
         self.modules = ModuleStack(self.model)
         self.count = 0
         self._by_key: dict[Hashable, Layer] = {}
-        # Tensors whose use is refused, by storage; kept alive, so that the storage stays theirs.
-        self._random: dict[int | None, Tensor] = {}
-        self._unrepresented: dict[int | None, Tensor] = {}
+        self._initial: dict[int, Layer] = {}  # layers of initial states, by their first node
+        self._loops: list[tuple[Ids, Ids]] = []  # nodes that a loop begins with, and those that take their place
+        self.modules.on_choice = self.note
+        if self.options.shared == "fold":
+            self.modules.on_initial_state, self.modules.on_final_state = self._initial_state, self._final_state
+        # By storage; the tensors are kept alive, so that the storage stays theirs.
+        self._random: dict[int | None, Tensor] = {}  # their use is refused
+        self._decided: dict[int | None, Tensor] = {}  # whole numbers and truth values that depend on the input
 
     # ------------------------------------------------------------------ dispatch
 
@@ -112,8 +123,11 @@ class Watch(TorchDispatchMode):
         if not any(self.node_ids.knows(t) for t in tensors):
             out = func(*args, **kwargs)
             self.expressions.record(func, args, kwargs, out)
-            if torch.Tag.nondeterministic_seeded in func.tags or self._is_random(tensors):
+            drawn = _draws(func, args, kwargs) or self._is_random(tensors)
+            if drawn and not _is_decision(out):
                 self._random.update((storage_key(t), t) for t in tree_leaves(out) if isinstance(t, Tensor))
+            elif drawn or self._are_decided(tensors):
+                self._decide(Operation(func, args, kwargs, out))
             return out
         if func.is_view or torch.Tag.inplace_view in func.tags:
             return func(*args, **kwargs)  # the ids belong to the storage: nothing to do
@@ -137,6 +151,25 @@ class Watch(TorchDispatchMode):
     def _is_random(self, tensors: Sequence[Tensor]) -> bool:
         return any(storage_key(t) in self._random for t in tensors)
 
+    def _are_decided(self, tensors: Sequence[Tensor]) -> bool:
+        return any(storage_key(t) in self._decided for t in tensors)
+
+    def _decide(self, operation: Operation) -> None:
+        """Take whole numbers and truth values that depend on the input as they are for the example.
+
+        That is how places of maxima, tokens sent to experts and branches of the model's code are represented. It is
+        noted where neurons meet such a value, or Python reads it.
+        """
+        results = [t for t in tree_leaves(operation.out) if isinstance(t, Tensor)]
+        self._decided.update((storage_key(t), t) for t in results if not self.node_ids.knows(t))
+        if not results:
+            self.note(operation.func)
+
+    def note(self, operation: object) -> None:
+        """Tell the user that an operation's course, which depends on the input, is that of the example."""
+        where = self.modules.name or type(self.model).__name__
+        self.notes[f"{where}: {operation} depends on the input's values, the graph shows what the example gave"] = None
+
     def _represent(self, operation: Operation, tensors: Sequence[Tensor]) -> None:
         rule: Rule | None = rule_for(operation.func)
         try:
@@ -144,21 +177,16 @@ class Watch(TorchDispatchMode):
                 raise Refused("complex numbers")
             if self._is_random(tensors):
                 raise Refused("random numbers enter the activations")
-            if any(storage_key(t) in self._unrepresented for t in tensors):
-                raise Refused("it uses a result that has no rule, such as the places of maxima")
-            if rule is None:
+            if rule is None and not _is_decision(operation.out):
                 raise Refused("")
-            rule(self, operation)
-            for out in tree_leaves(operation.out):
-                if isinstance(out, Tensor) and out.numel() and not self.node_ids.knows(out):
-                    self._forbid(out)
+            if self._are_decided(tensors):
+                self.note(operation.func)
+            if rule is not None:
+                rule(self, operation)
+            if not operation.constant:
+                self._decide(operation)
         except Refused as reason:
             self._refuse(operation, tensors, str(reason))
-
-    def _forbid(self, out: Tensor) -> None:
-        """Let any later use of a result be refused."""
-        self.node_ids.write(out, torch.tensor(NO_NODE))
-        self._unrepresented[storage_key(out)] = out
 
     def _refuse(self, operation: Operation, tensors: Sequence[Tensor], reason: str) -> None:
         """Note the operation and go on with fresh nodes, so that one run names everything unsupported."""
@@ -173,6 +201,47 @@ class Watch(TorchDispatchMode):
     def refuse_name(self, name: str) -> None:
         """Note an operation that torch does not let a watcher see, such as ``torch.cond``."""
         self.unsupported[f"{self.modules.name or type(self.model).__name__}: {name}"] = None
+
+    # ------------------------------------------------------------------ recurrence
+
+    def _initial_state(self, state: Tensor) -> Tensor:
+        """Give initial values of a loop that are no neurons nodes for the time being."""
+        if self.is_neuron(state):
+            return state
+        state = state.clone()
+        local = self.new_by_axis(state.shape, -1)
+        layer = self.add_layer("initial", "constant", state.shape, int(local.max()) + 1)
+        self._initial[layer.start] = layer
+        self.node_ids.write(state, local + layer.start)
+        return state
+
+    def _final_state(self, begin: Tensor, end: Tensor) -> None:
+        if self.is_neuron(begin) and int(self.node_ids.read(begin).reshape(-1)[0]) in self._initial:
+            begin = begin[: len(end)] if begin.shape != end.shape else begin
+            self._loops.append((self.node_ids.read(begin).clone(), self.node_ids.read(end).clone()))
+
+    def close_loops(self) -> None:
+        """Let the state that a folded loop computes take the place of the one that it began with."""
+        if not self._loops:
+            return
+        table = np.arange(self.count)
+        for begin, end in self._loops:
+            table[begin.reshape(-1).numpy()] = end.reshape(-1).numpy()
+        starts = sorted(self._initial)
+        kept: list[Links] = []
+        for links in self.links:
+            moved = links.source_nodes.renumbered(table)
+            if (moved.flat != links.source_nodes.flat).any():
+                links = replace(links, source_nodes=moved, kind="recurrent")
+                if any(_same(links, other) for other in self.links):
+                    continue
+            kept.append(links)
+        self.links[:] = kept
+        self.layers[:] = [
+            replace(layer, operands=tuple(nodes.renumbered(table) for nodes in layer.operands))
+            for layer in self.layers
+            if layer.start not in starts
+        ]
 
     # ------------------------------------------------------------------ what rules ask
 
@@ -208,6 +277,12 @@ class Watch(TorchDispatchMode):
             return self.node_ids.read(tensor)
         if not self.expressions.depends_on_parameters([tensor]):
             return torch.full(tensor.shape, NO_NODE)
+        return self.as_neurons(tensor)
+
+    def as_neurons(self, tensor: Tensor) -> Ids:
+        """Return ids for any tensor: one that is no neuron becomes nodes without inputs, which have its values."""
+        if self.node_ids.knows(tensor):
+            return self.ids(tensor)
         expression = Call(torch.reshape, (self.expression(tensor), (-1,)))
         layer = self.add_layer("parameter", "constant", (tensor.numel(),), tensor.numel(), bias=expression)
         return torch.arange(layer.start, layer.stop).view(tensor.shape)
@@ -232,7 +307,7 @@ class Watch(TorchDispatchMode):
         axis = fields.pop("channel_axis", 0)
         axis = axis if self.by_position else 0
         layer = Layer(
-            name=self.modules.unique_name(operation, of_module=kind != "constant"),
+            name=self.modules.unique_name(operation, of_module=fields.pop("of_module", kind != "constant")),
             kind=kind,
             shape=shape,
             activation=fields.pop("activation", None),
@@ -271,6 +346,8 @@ class Watch(TorchDispatchMode):
         size = int(small.max()) + 1 if small.numel() else 0
         if bias is not None and not self.by_position:
             bias = self._bias_per_node(bias, ids, size)
+        if operation.label is not None:
+            fields["of_module"] = False
         layer = self.add_layer(operation.name, kind, out.shape, size, bias=bias, **fields)
         if self.keep_values:
             self.values[layer.origin] = out.detach().clone() if self.by_position else ids
@@ -286,7 +363,7 @@ class Watch(TorchDispatchMode):
         pairs = pairs[pairs[:, 0] >= 0]
         if len(pairs) == size == value.numel():  # each node has one entry
             return Call(torch.reshape, (bias, (-1,)))
-        return Call(mean_over_nodes, (bias, tuple(pairs[:, 1].tolist()), tuple(pairs[:, 0].tolist()), size))
+        return Call(mean_over_nodes, (bias, pairs[:, 1], pairs[:, 0], size))
 
     def new_by_element(self, shape: Sequence[int]) -> Ids:
         """Number every element."""
@@ -316,7 +393,7 @@ class Watch(TorchDispatchMode):
             # numbers beyond all node ids stand for the entries
             operands = tuple(torch.where(nowhere, self.count + entries, operand) for operand in operands)
         tuples, which = distinct(*operands)
-        same = _completed(tuples)
+        same = completed(tuples)
         nodes = torch.unique(same[(tuples >= 0).any(1)])
         local = torch.full((len(tuples),), NO_NODE)
         local[nodes] = torch.arange(len(nodes))
@@ -331,7 +408,7 @@ class Watch(TorchDispatchMode):
         if self.folded:
             if any(_same(links, other) for other in self.links):
                 return
-            if kind in ("weight", "unit") and int(source.max()) >= int(target.min()):  # it leads back
+            if int(source.max()) >= int(target.min()):  # it leads back
                 links = replace(links, kind="recurrent")
         self.links.append(links)
 
@@ -339,14 +416,25 @@ class Watch(TorchDispatchMode):
         """Turn what the model returned into nodes and constants."""
         leaves, structure = tree_flatten(result)
         for place, leaf in enumerate(leaves):
-            if isinstance(leaf, Tensor) and storage_key(leaf) in self._unrepresented:
-                self.unsupported[f"output {place} of the model: it has no rule, such as the places of maxima"] = None
+            if isinstance(leaf, Tensor) and storage_key(leaf) in self._decided:
+                self.notes[f"output {place} of the model is a choice, the graph has what the example gave"] = None
         return Output(
             tuple(Nodes(self.ids(leaf).numpy()) if self.is_neuron(leaf) else leaf for leaf in leaves), structure
         )
 
 
-def _completed(tuples: Tensor) -> Tensor:
+def _draws(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether an operation draws random numbers: one that may, such as attention with dropout, need not."""
+    may = torch.Tag.nondeterministic_seeded in func.tags
+    return may and Operation(func, args, kwargs, None).argument("dropout_p") != 0
+
+
+def _is_decision(out: Any) -> bool:
+    """Whether an operation gave nothing but whole numbers, truth values or plain Python numbers."""
+    return all(not (t.is_floating_point() or t.is_complex()) for t in tree_leaves(out) if isinstance(t, Tensor))
+
+
+def completed(tuples: Tensor) -> Tensor:
     """For each tuple of nodes, the number of the complete one that it is part of; else its own."""
     present = tuples >= 0
     same, whole = torch.arange(len(tuples)), present.all(1).nonzero()[:, 0]
@@ -369,3 +457,4 @@ def _same(one: Links, other: Links) -> bool:
         and np.array_equal(one.source_nodes.ids, other.source_nodes.ids)
         and np.array_equal(one.target_nodes.ids, other.target_nodes.ids)
     )
+

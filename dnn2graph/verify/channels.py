@@ -153,8 +153,11 @@ def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs |
     """Aggregate, for each pair of channels, the different kernel entries that join positions of them."""
     parts = []
     for links in group:
+        if links.kind == "gate":
+            parts.append(_joined_channels(links, of_node))
+            continue
         geometry = links.map
-        if not isinstance(geometry, Convolution):
+        if not isinstance(geometry, Convolution) or any(axis.taps > 1 and axis.is_irregular for axis in geometry.axes):
             return None
         source = _channel_of_rows(links.source_nodes.ids, of_node)
         target = _channel_of_rows(links.target_nodes.ids, of_node)
@@ -178,6 +181,16 @@ def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs |
         weights = _reduced(entries, first, method)
         parts.append((ends[first, :2], weights))
     return _summed(parts)
+
+
+def _joined_channels(links: Links, of_node: np.ndarray) -> Pairs:
+    """List the pairs of channels that gates join: each has the weight 1, however many of their positions are joined."""
+    found = [np.zeros((0, 2), np.int64)]
+    for block in links.blocks():
+        ends = np.stack([of_node[block.sources], of_node[block.targets]], 1)
+        found.append(_unique_rows(ends[(ends >= 0).all(1)]))
+    pairs = _unique_rows(np.concatenate(found))
+    return pairs, np.ones(len(pairs))
 
 
 def _reduced(entries: np.ndarray, first: np.ndarray, method: str) -> np.ndarray:

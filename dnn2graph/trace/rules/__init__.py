@@ -1,5 +1,33 @@
 """Rules: how each ATen operation on neurons becomes layers and links. One file for each family."""
 
-from . import convolution, linear, moves, normalisation, pointwise, pooling
+from . import (
+    along_axes,
+    attention,
+    convolution,
+    embedding,
+    linear,
+    moves,
+    normalisation,
+    packed,
+    pointwise,
+    pooling,
+    resampling,
+    routing,
+    sampling,
+)
 
-__all__ = ["convolution", "linear", "moves", "normalisation", "pointwise", "pooling"]
+__all__ = [
+    "along_axes",
+    "attention",
+    "convolution",
+    "embedding",
+    "linear",
+    "moves",
+    "normalisation",
+    "packed",
+    "pointwise",
+    "pooling",
+    "resampling",
+    "routing",
+    "sampling",
+]

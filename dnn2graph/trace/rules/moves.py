@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,8 +13,11 @@ from ...nodes import NO_NODE
 from ..build import activation
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
+from .pointwise import elementwise, is_mask
 
 aten = torch.ops.aten
+
+PLACES = ("index", "indices")  # arguments that say where
 
 
 @rule(
@@ -31,7 +35,6 @@ aten = torch.ops.aten
     aten.gather.default,
     aten.slice_scatter.default,
     aten.select_scatter.default,
-    aten.index_put.default,
     aten.pixel_shuffle.default,
     aten.pixel_unshuffle.default,
     aten.channel_shuffle.default,
@@ -48,17 +51,28 @@ aten = torch.ops.aten
     aten._upsample_nearest_exact2d.default,
     aten._upsample_nearest_exact3d.default,
     aten.im2col.default,
+    aten.scatter.src,
+    aten.scatter.value,
+    aten.tril.default,
+    aten.triu.default,
+    aten.diagonal_scatter.default,
+    aten.as_strided_scatter.default,
+    aten.unfold_copy.default,
+    aten._pack_padded_sequence.default,
+    aten._pad_packed_sequence.default,
 )
 def move(watch: Watch, operation: Operation) -> None:
     """Run the operation on ids. Whatever it fills in is a constant and gets no node here."""
-    indices = [t for t in tree_leaves((operation.args[1:], operation.kwargs)) if isinstance(t, Tensor)]
-    if any(not t.is_floating_point() and watch.is_neuron(t) for t in indices):
-        raise Refused("places that depend on the input")
     if operation.argument("accumulate", False):
         raise Refused("values added at places")
-    moved = _on_ids(operation.func, *_ids_in(watch, (operation.args, operation.kwargs)))
+    places = places_in(operation)
+    if any(watch.is_neuron(t) for t in places):
+        watch.note(operation.func)
+    moved = _on_ids(operation.func, *_ids_in(watch, (operation.args, operation.kwargs), places))
+    first = tree_leaves(operation.out)[0]
     for out, ids in zip(tree_leaves(operation.out), tree_leaves(moved), strict=True):
-        watch.node_ids.write(out, ids)
+        if out.dtype == first.dtype:  # lengths and the like are no activations
+            watch.node_ids.write(out, ids)
 
 
 @rule(aten.constant_pad_nd.default)
@@ -82,7 +96,11 @@ def masked_fill(watch: Watch, operation: Operation) -> None:
     """Overwrite some elements with a constant."""
     x, mask, value = operation.args[:3]
     if watch.is_neuron(mask) or watch.is_neuron(value):
-        raise Refused("a mask or value that depends on the input")
+        elementwise(watch, operation)
+        return
+    if is_mask(value):
+        activation(watch, operation, "mask")
+        return
     ids = watch.moved_ids(x).expand(operation.out.shape)
     watch.node_ids.write(operation.out, ids.masked_fill(mask.cpu(), NO_NODE))
 
@@ -107,14 +125,21 @@ def convert(watch: Watch, operation: Operation) -> None:
 )
 def allocate(watch: Watch, operation: Operation) -> None:
     """Make a constant tensor like another."""
-    watch.node_ids.write(operation.out, torch.tensor(NO_NODE))
+    operation.constant = True
 
 
-def _ids_in(watch: Watch, arguments: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def places_in(operation: Operation) -> list[Tensor]:
+    """List the tensors among the arguments that say where, not what."""
+    named = [operation.argument(name) for name in PLACES]
+    return [t for t in tree_leaves(named) if isinstance(t, Tensor)]
+
+
+def _ids_in(watch: Watch, arguments: Any, places: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Replace tensors of activations by their ids, counted from 1: what the operation fills with 0 is no node."""
+    where = {id(t) for t in places}
 
     def ids(t: Tensor) -> Tensor:
-        if watch.is_neuron(t) or t.is_floating_point():
+        if id(t) not in where and (watch.is_neuron(t) or t.is_floating_point()):
             return watch.moved_ids(t) - NO_NODE
         return t.cpu()
 

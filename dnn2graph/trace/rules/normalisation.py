@@ -1,12 +1,16 @@
-"""Batch normalisation in eval mode: a scale and a shift for each channel."""
+"""Normalisation: by fixed statistics, a scale and a shift for each channel; by the sample's own, gates beside them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from ...weights import Call, Expression, normalisation_scale, normalisation_shift
+from ...weights import Call, Expression, Value, normalisation_scale, normalisation_shift
+from ..build import as_expression, channel_axis, operand_nodes
 from ..connect import connect_elementwise
+from ..mixing import mix
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
 
@@ -27,10 +31,89 @@ def batch_norm_without_training(watch: Watch, operation: Operation) -> None:
     _normalise(watch, operation, x, weight, bias, mean, variance, False, epsilon)
 
 
+@rule(aten.native_layer_norm.default)
+def layer_norm(watch: Watch, operation: Operation) -> None:
+    """Normalise over the last axes by their own mean and variance."""
+    x, shape = operation.args[:2]
+    kept = x.dim() - len(shape)
+    _by_own_statistics(watch, operation, x, tuple(range(kept, x.dim())), shape)
+
+
+@rule(aten._fused_rms_norm.default)
+def rms_norm(watch: Watch, operation: Operation) -> None:
+    """Divide by the root of the mean square over the last axes."""
+    layer_norm(watch, operation)
+
+
+@rule(aten.native_group_norm.default)
+def group_norm(watch: Watch, operation: Operation) -> None:
+    """Normalise each group of channels by its own mean and variance."""
+    x, groups = operation.args[0], operation.argument("group")
+    _by_own_statistics(watch, operation, x, tuple(range(1, x.dim())), (-1, *[1] * (x.dim() - 2)), groups)
+
+
 @rule(aten._native_batch_norm_legit.no_stats)
 def instance_norm(watch: Watch, operation: Operation) -> None:
-    """Statistics of the sample itself are not a fixed scale."""
-    raise Refused("normalisation by the sample's own statistics")
+    """Normalise each channel by the sample's own statistics."""
+    x = operation.args[0]
+    _by_own_statistics(watch, operation, x, (0, *range(2, x.dim())), (-1, *[1] * (x.dim() - 2)))
+
+
+def _by_own_statistics(
+    watch: Watch, operation: Operation, x: Tensor, over: tuple[int, ...], shape: Sequence[int], groups: int = 1
+) -> None:
+    """Scale each neuron by a learned weight, gated by a normaliser that reads all neurons along some axes.
+
+    Parameters
+    ----------
+    over : tuple of int
+        The axes that share a normaliser; axis 1 is divided into ``groups``.
+    shape : sequence of int
+        In which the learned weight broadcasts against ``x``.
+    """
+    source, out = watch.ids(x), operation.out[0]
+    function = as_expression(watch, operation, [x])
+    split = source.unflatten(1, (groups, -1)) if groups > 1 else source
+    axes = tuple(axis + 1 for axis in over) if groups > 1 else over
+    kept = [1 if axis in axes else length for axis, length in enumerate(split.shape)]
+    read = split.movedim(axes, tuple(range(split.dim() - len(axes), split.dim())))
+    read = read.reshape(*read.shape[: split.dim() - len(axes)], -1).reshape(*kept, -1)
+    centred, epsilon = operation.func is not aten._fused_rms_norm.default, operation.argument("eps")
+    statistic = normaliser_of(x, over, groups, epsilon, centred)
+    gates = mix(
+        watch,
+        Operation(operation.func, operation.args, operation.kwargs, statistic, "normaliser"),
+        statistic,
+        [read],
+        Call(normaliser_of, (Value(0), over, groups, epsilon, centred)),
+        [source],
+        channel_axis=1,
+    )
+    gates = gates.expand(split.shape).reshape(x.shape)
+    weight = operation.argument("weight")
+    ids = watch.born(
+        operation,
+        out,
+        "norm",
+        watch.new_by_source(source, gates),
+        function=function,
+        operands=operand_nodes(watch, [source]),
+        channel_axis=channel_axis(watch, x, out),
+    )
+    if weight is None:
+        connect_elementwise(watch, source, ids)
+    else:
+        connect_elementwise(watch, source, ids, "weight", Call(torch.reshape, (watch.expression(weight), tuple(shape))))
+    connect_elementwise(watch, gates, ids, "gate")
+
+
+def normaliser_of(x: Tensor, over: tuple[int, ...], groups: int, epsilon: float | None, centred: bool) -> Tensor:
+    """Return one over the standard deviation along some axes, or the root mean square: what gates the neurons there."""
+    if groups > 1:
+        x, over = x.unflatten(1, (groups, -1)), tuple(axis + 1 for axis in over)
+    epsilon = torch.finfo(x.dtype).eps if epsilon is None else epsilon
+    square = x.var(over, correction=0, keepdim=True) if centred else x.square().mean(over, keepdim=True)
+    return torch.rsqrt(square + epsilon)
 
 
 def _normalise(
@@ -44,7 +127,10 @@ def _normalise(
     training: bool,
     epsilon: float,
 ) -> None:
-    if training or mean is None or variance is None:
+    if mean is None or variance is None:
+        instance_norm(watch, operation)
+        return
+    if training:
         raise Refused("batch-norm by batch statistics; it must run in eval mode with running statistics")
     shape = (-1, *[1] * (x.dim() - 2))
 

@@ -15,6 +15,8 @@ from ..watch import Operation, Refused, Watch
 
 aten = torch.ops.aten
 
+MASKED = -1e4  # what models add to a score so that nothing of it is left; the largest that half precision takes
+
 
 @rule(
     aten.hardswish.default,
@@ -49,8 +51,19 @@ def leaky_relu(watch: Watch, operation: Operation) -> None:
 def add(watch: Watch, operation: Operation) -> None:
     """``a ± alpha * b``: a sum of neurons, or a bias."""
     a, b = operation.args[:2]
+    constants = [t for t in (a, b) if not watch.is_neuron(t)]
+    if any(is_mask(t) for t in constants) and not watch.expressions.depends_on_parameters(constants):
+        activation(watch, operation, "mask")
+        return
     factor = operation.argument("alpha", 1) * (-1 if operation.name == "sub" else 1)
     combine(watch, operation, [(a, 1), (b, factor)])
+
+
+def is_mask(value: Any) -> bool:
+    """Whether a constant stands for minus infinity somewhere: it hides neurons, as attention masks do."""
+    if isinstance(value, Tensor) and value.is_floating_point() and value.device.type != "meta":
+        return value.numel() > 0 and float(value.min()) <= MASKED
+    return isinstance(value, int | float) and value <= MASKED
 
 
 @rule(aten.rsub.Scalar, aten.rsub.Tensor)

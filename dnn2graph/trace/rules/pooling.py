@@ -86,7 +86,7 @@ def extreme(watch: Watch, operation: Operation) -> None:
 def _maximum(watch: Watch, operation: Operation, x: Tensor, out: Tensor, windows: dict[int, list[Window]]) -> None:
     """Pool by a function that is not linear; its links carry the nominal share ``1 / window size``."""
     expression = as_expression(watch, operation, [x])
-    pool(watch, operation, x, out, windows, "pool", function=expression, operands=operand_nodes([watch.ids(x)]))
+    pool(watch, operation, x, out, windows, "pool", function=expression, operands=operand_nodes(watch, [watch.ids(x)]))
 
 
 def _slides(operation: Operation, x: Tensor) -> dict[int, tuple[int, int, int, int]]:

@@ -1,0 +1,67 @@
+"""Interpolation between positions: a linear map along each axis."""
+
+from __future__ import annotations
+
+from math import prod
+
+import torch
+
+from ...links import Axis, Convolution
+from ...weights import Constant
+from ..build import channel_axis
+from ..connect import connect_elementwise
+from ..registry import rule
+from ..watch import Operation, Watch
+
+aten = torch.ops.aten
+
+
+@rule(
+    aten.upsample_linear1d.default,
+    aten.upsample_bilinear2d.default,
+    aten._upsample_bilinear2d_aa.default,
+    aten.upsample_bicubic2d.default,
+    aten._upsample_bicubic2d_aa.default,
+    aten.upsample_trilinear3d.default,
+)
+def interpolate(watch: Watch, operation: Operation) -> None:
+    """Average neighbouring positions of (samples, channels, *positions); the shares of each sum to 1."""
+    x, out = operation.args[0], operation.out
+    source = watch.ids(x)
+    if not watch.by_position:
+        _each_channel(watch, operation)
+        return
+    ids = watch.born(
+        operation, out, "pool", watch.new_by_element(out.shape), channel_axis=channel_axis(watch, x, out)
+    )
+    axes, kernel = [], torch.ones(1, 1, dtype=torch.float64)
+    for place in range(2, x.dim()):
+        axis, weights = Axis.linear(_matrix(operation, place).numpy())
+        axes.append(axis)
+        kernel = kernel[..., None] * torch.from_numpy(weights)
+    geometry = Convolution(1, 1, tuple(axes), copies=prod(x.shape[:2]))
+    watch.link("pool", source, ids, geometry, Constant(kernel))
+
+
+def _each_channel(watch: Watch, operation: Operation) -> None:
+    """Link each channel to itself; where positions are different nodes, each position to the nearest."""
+    x, out = operation.args[0], operation.out
+    source = watch.ids(x)
+    for axis in range(2, x.dim()):
+        nearest = torch.arange(out.shape[axis]) * x.shape[axis] // out.shape[axis]
+        source = source.index_select(axis, nearest)
+    ids = watch.born(operation, out, "pool", watch.new_by_source(source), channel_axis=1)
+    connect_elementwise(watch, source, ids, "pool")
+
+
+def _matrix(operation: Operation, axis: int) -> torch.Tensor:
+    """Measure the map along one axis, float64 (outputs, inputs), on unit vectors that are the same along the others."""
+    x = operation.args[0]
+    size, others = x.shape[axis], x.shape[2:]
+    unit = torch.eye(size, dtype=torch.float64).view(size, 1, *(size if i == axis else 1 for i in range(2, x.dim())))
+    unit = unit.expand(size, 1, *others).contiguous()
+    result = operation.func(unit, *operation.args[1:], **operation.kwargs)
+    for other in reversed(range(2, x.dim())):
+        if other != axis:
+            result = result.select(other, 0)
+    return result[:, 0].T
