@@ -11,7 +11,18 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
-from . import auditing, densities, forms, populations, recording, sparsifying, strengths, tracing  # noqa: E402
+from . import (  # noqa: E402
+    auditing,
+    densities,
+    forms,
+    nulling,
+    populations,
+    profiling,
+    recording,
+    sparsifying,
+    strengths,
+    tracing,
+)
 
 SUITES = {
     "strengths": strengths,
@@ -19,6 +30,8 @@ SUITES = {
     "auditing": auditing,
     "sparsifying": sparsifying,
     "tracing": tracing,
+    "profiling": profiling,
+    "nulling": nulling,
     "recording": recording,
     "densities": densities,
     "populations": populations,

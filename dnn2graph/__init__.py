@@ -38,7 +38,11 @@ from .links import Links
 from .load import load
 from .load.graphs import read
 from .measures import directed_strengths, fluctuation, layer_table, link_weights, node_table, strength
+from .nulls import Significance, null_model, significance
 from .population.stacked import Population
+from .profile import Profile, profile
+from .profile.effective import effective_weights
+from .profile.percolation import percolation
 from .sparsify import Receipt, SparseGraph, sparsify
 from .trace import from_torch, rule
 from .verify import Verification, verify
@@ -59,14 +63,17 @@ __all__ = [
     "ModelError",
     "NeuralGraph",
     "Population",
+    "Profile",
     "Receipt",
     "Recorder",
+    "Significance",
     "SparseGraph",
     "UnsupportedOperation",
     "Verification",
     "WeightsError",
     "audit",
     "directed_strengths",
+    "effective_weights",
     "fluctuation",
     "from_torch",
     "functional",
@@ -74,10 +81,14 @@ __all__ = [
     "link_weights",
     "load",
     "node_table",
+    "null_model",
+    "percolation",
+    "profile",
     "read",
     "read_run",
     "rule",
     "save_npz",
+    "significance",
     "sparsify",
     "strength",
     "verify",

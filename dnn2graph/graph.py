@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .errors import InputError, WeightsError
 from .links import KINDS, EdgeBlock, Links
@@ -89,6 +90,13 @@ class Output:
         """Yield the leaves that are made of nodes."""
         return (leaf for leaf in self.leaves if isinstance(leaf, Nodes))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle the nesting as an example of it: torch is about to change how it pickles its own description."""
+        return {"leaves": self.leaves, "example": tree_unflatten(range(len(self.leaves)), self.structure)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(leaves=state["leaves"], structure=tree_flatten(state["example"])[1])
+
 
 @dataclass(frozen=True, eq=False)
 class NeuralGraph:
@@ -111,6 +119,8 @@ class NeuralGraph:
     weights : mapping from parameter name to tensor
     options : mapping
         How the graph was traced: the keyword arguments of :func:`dnn2graph.from_torch`.
+    notes : tuple of str
+        What of the graph holds for the example input only: branches, places and choices that depend on values.
     """
 
     layers: tuple[Layer, ...]
@@ -122,6 +132,7 @@ class NeuralGraph:
     inputs: tuple[Layer, ...] = ()
     folded: bool = False  # a shared module was called more than once and its nodes are reused
     options: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     dtype: torch.dtype = torch.float32
 
     # ------------------------------------------------------------------ structure

@@ -13,7 +13,9 @@ from .measure import measure
 from .options import example
 from .plot import plot
 from .population import population
+from .profile import profile
 from .record import record
+from .significance import significance
 from .verify import verify
 from .view import view
 
@@ -34,5 +36,17 @@ def main() -> None:
     """
 
 
-for command in (inspect, export, audit, measure, verify, record, plot, view, population):
+for command in (
+    inspect,
+    export,
+    audit,
+    measure,
+    profile,
+    significance,
+    verify,
+    record,
+    plot,
+    view,
+    population,
+):
     main.add_command(command)
