@@ -43,6 +43,7 @@ from .population.stacked import Population
 from .profile import Profile, profile
 from .profile.effective import effective_weights
 from .profile.percolation import percolation
+from .report import findings, report
 from .sparsify import Receipt, SparseGraph, sparsify
 from .trace import from_torch, rule
 from .verify import Verification, verify
@@ -74,6 +75,7 @@ __all__ = [
     "audit",
     "directed_strengths",
     "effective_weights",
+    "findings",
     "fluctuation",
     "from_torch",
     "functional",
@@ -86,6 +88,7 @@ __all__ = [
     "profile",
     "read",
     "read_run",
+    "report",
     "rule",
     "save_npz",
     "significance",

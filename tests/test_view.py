@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from html.parser import HTMLParser
 from itertools import pairwise
 
 import numpy as np
@@ -17,42 +15,13 @@ from torch import nn
 import dnn2graph as dg
 from dnn2graph.cli.view import view
 from dnn2graph.plot.page import page
-from dnn2graph.plot.page.contents import unpack
+from dnn2graph.plot.page.template import unpack
+from tests import pages
 from tests.networks import by_hand, every_network, graph_of, traced
+from tests.pages import NASTY, Parsed, watched
 from tests.strategies import Net
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
-NASTY = "</script><script>alert(1)</script><b>&amp;"
-
-
-class Parsed(HTMLParser):
-    """The elements of a page, and the text of its scripts by their id."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.scripts, self.text, self._inside = [], {}, "", None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        self._inside = dict(attributes).get("id", "code") if tag == "script" else tag if tag == "style" else None
-
-    def handle_endtag(self, tag):
-        self._inside = None
-
-    def handle_data(self, data):
-        if self._inside is None:
-            self.text += data
-        else:
-            self.scripts[self._inside] = self.scripts.get(self._inside, "") + data
+browser = pages.browser
 
 
 def written(graph, path, **options):
@@ -147,6 +116,24 @@ def test_edges_that_pass_over_a_layer_rise_above_it(tmp_path):
     assert [each["rises"] is not None for each in links] == [each.kind == "unit" for each in skipping().links]
 
 
+def test_the_page_of_a_sparsified_graph_holds_the_edges_that_were_kept(tmp_path):
+    graph = traced(nn.Sequential(nn.Linear(50, 40), nn.ReLU(), nn.Linear(40, 5)), 50)
+    sparse = dg.sparsify(graph, 120)
+    parsed = written(sparse, tmp_path / "net.html")
+    edges = data_of(parsed)["edges"]
+    kept = sparse.adjacency().tocoo()
+    expected = set(zip(kept.row.tolist(), kept.col.tolist(), kept.data.tolist(), strict=True))
+    assert set(zip(*(unpack(edges[name]).tolist() for name in ("source", "target", "weight")), strict=True)) == expected
+    assert "95 nodes, 120 edges." in parsed.text
+    np.testing.assert_array_equal(unpack(data_of(parsed)["nodes"]["strength"]), dg.strength(sparse))
+
+
+def test_progress_counts_the_links_to_the_end(tmp_path):
+    heard = []
+    page(by_hand(), tmp_path / "net.html", progress=lambda *numbers: heard.append(numbers))
+    assert heard == [(1, 2), (2, 2)]
+
+
 def test_a_network_without_edges_has_a_page(tmp_path):
     model = nn.Linear(2, 2)
     nn.init.zeros_(model.weight)
@@ -159,7 +146,7 @@ def test_a_network_without_edges_has_a_page(tmp_path):
 def test_names_from_a_file_are_text_wherever_they_stand(tmp_path):
     parsed = written(named(NASTY.replace(".", "")), tmp_path / "net.html", title=NASTY)
     scripts = [each for tag, each in parsed.elements if tag == "script"]
-    assert len(scripts) == 4  # the library, the graph, the figures and the page's own
+    assert len(scripts) == 5  # the graph, the figures, what reads them, the library and the page's own
     assert "b" not in [tag for tag, _ in parsed.elements]
     assert NASTY in parsed.text
     assert NASTY in data_of(parsed)["layers"][1]["name"]
@@ -227,47 +214,17 @@ def test_the_command_writes_a_page(tmp_path):
 # ---------------------------------------------------------------------- in a browser
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    """Start a browser of the system, in a profile of its own, which notes what pages ask for and complain about."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install playwright")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
-    with playwright.sync_playwright() as library:
-        context = library.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp("profile"),
-            executable_path=program,
-            args=FLAGS,
-            viewport={"width": 1400, "height": 900},
-        )
-        yield context
-        context.close()
-
-
 @pytest.fixture
 def opened(browser, tmp_path):
-    """Open graphs in the browser; at the end, check that no page complained or asked for anything but itself."""
-    errors, asked, tabs = [], [], []
+    """Open graphs in the browser."""
+    with watched(browser) as open_tab:
 
-    def open_page(graph, **options):
-        path = tmp_path / "net.html"
-        page(graph, path, **options)
-        tab = browser.new_page()
-        tabs.append(tab)
-        tab.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda error: errors.append(str(error)))
-        tab.on("dialog", lambda dialog: errors.append(dialog.message))
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.goto(path.as_uri())
-        tab.wait_for_selector("body[data-ready]")
-        return tab
+        def open_page(graph, before="", **options):
+            path = tmp_path / "net.html"
+            page(graph, path, **options)
+            return open_tab(path, before)
 
-    yield open_page
-    for tab in tabs:
-        tab.close()
-    assert not errors
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+        yield open_page
 
 
 MODEL = "(name) => Bokeh.documents.map((each) => each.get_model_by_name(name)).find((each) => each)"
@@ -477,6 +434,24 @@ def test_two_hundred_thousand_edges_are_drawn_and_filtered(opened):
     tab.focus("#least")
     tab.keyboard.press("End")
     says(tab, "#count", "1 of 199,500 edges")
+
+
+def test_a_large_picture_is_drawn_once(opened):
+    widths = (300, 100, 20)
+    graph = traced(nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(widths))), widths[0])
+    count = """() => {
+        const stroke = CanvasRenderingContext2D.prototype.stroke;
+        window.strokes = 0;
+        CanvasRenderingContext2D.prototype.stroke = function (...path) {
+            window.strokes += 1;
+            stroke.apply(this, path);
+        };
+    }"""
+    tab = opened(graph, before=f"({count})()")
+    tab.wait_for_function("window.strokes >= 32000")  # the edges, and the outlines of nodes and axes
+    for _ in range(3):  # a second time would be at once, with the frame that tells figures their size
+        tab.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    assert tab.evaluate("window.strokes") < 2 * 32_000
 
 
 def test_a_network_without_edges_is_shown(opened):

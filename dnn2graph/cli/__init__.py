@@ -15,6 +15,7 @@ from .plot import plot
 from .population import population
 from .profile import profile
 from .record import record
+from .report import report
 from .significance import significance
 from .verify import verify
 from .view import view
@@ -47,6 +48,7 @@ for command in (
     record,
     plot,
     view,
+    report,
     population,
 ):
     main.add_command(command)

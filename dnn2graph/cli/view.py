@@ -8,7 +8,7 @@ import click
 
 from .failures import printable
 from .options import Source, example, json_option, kinds_option, takes_model
-from .terminal import print_json, working
+from .terminal import print_json, progress_bar
 
 # Written out, since the library's own numbers come with numpy, and help should not wait for it.
 MAX_EDGES, MAX_NODES = 200_000, 20_000
@@ -41,14 +41,14 @@ def view(
     complete.
     """
     from ..plot.page import page
-    from ..plot.page.write import check_page_path
+    from ..plot.page.template import check_page_path
 
     path = Path(output)
     check_page_path(path)
     _, graph = source.open()
-    with working(f"writing {path.name}"):
+    with progress_bar(f"writing {path.name}") as progress:
         title = Path(source.path).stem if title is None else title
-        page(graph, path, title, max_edges=max_edges, max_nodes=max_nodes, kinds=kinds)
+        page(graph, path, title, max_edges=max_edges, max_nodes=max_nodes, kinds=kinds, progress=progress)
     if as_json:
         print_json(
             {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,9 +13,11 @@ from ...graph import NeuralGraph
 from ...links import EdgeBlock, Links
 from ...measures import layer_table, strength
 from ...measures.attributes import layer_shape, node_attributes
+from ...progress import Progress
 from ..columns import layer_grid
 from ..strongest import shares, strongest_edges, strongest_nodes
 from ..style import gradient
+from .template import hex_colour, pack
 
 SHADES = 64  # of the gradient
 CLEAR = 2.0  # steps that curves keep from the nodes they pass over
@@ -36,13 +37,24 @@ class Contents:
     rows: list[dict[str, Any]]  # of the table of layers
 
 
-def contents(graph: NeuralGraph, title: str, max_edges: int, max_nodes: int, kinds: Collection[str] | None) -> Contents:
+def contents(
+    graph: NeuralGraph,
+    title: str,
+    max_edges: int,
+    max_nodes: int,
+    kinds: Collection[str] | None,
+    progress: Progress | None = None,
+) -> Contents:
     """Collect what a page shows; the numbers of nodes and layers are always those of the whole graph."""
     columns = node_attributes(graph, kinds)  # finite, or it raises
     columns["strength_abs"] = strength(graph, weight="abs", kinds=kinds)
     columns["degree_in"], columns["degree_out"] = _degrees(graph, kinds)
     shown = _shown_nodes(graph, columns["strength_abs"], max_nodes)
-    chosen = list(strongest_edges(graph, max_edges, kinds, None if shown.all() else shown))
+    chosen = []
+    for each in strongest_edges(graph, max_edges, kinds, None if shown.all() else shown):
+        chosen.append(each)
+        if progress:
+            progress(len(chosen), len(graph.select(kinds)))
     x, y = _positions(graph, shown)
     place = np.cumsum(shown) - 1  # of each node among those that are shown
     edges = EdgeBlock(*(np.concatenate([np.zeros(0, part[0].dtype), *part]) for part in _columns(chosen)))
@@ -77,34 +89,6 @@ def contents(graph: NeuralGraph, title: str, max_edges: int, max_nodes: int, kin
 
 
 NUMBERS = ("bias", "strength_in", "strength_out", "strength", "strength_abs")
-
-
-def pack(values: np.ndarray, dtype: Any) -> dict[str, str]:
-    """Write an array as text: its type as numpy writes it, and its bytes in base 64."""
-    packed = np.ascontiguousarray(values).astype(np.dtype(dtype).newbyteorder("<"))
-    return {"dtype": packed.dtype.str, "data": base64.b64encode(packed.tobytes()).decode()}
-
-
-def unpack(packed: dict[str, str]) -> np.ndarray:
-    """Read back what :func:`pack` wrote.
-
-    Examples
-    --------
-    >>> unpack(pack(np.array([0.5, 2.0]), np.float32))
-    array([0.5, 2. ], dtype=float32)
-    """
-    return np.frombuffer(base64.b64decode(packed["data"]), packed["dtype"])
-
-
-def hex_colour(colour: np.ndarray) -> str:
-    """Write red, green and blue from 0 to 1 as a web colour.
-
-    Examples
-    --------
-    >>> hex_colour(np.array([1, 0.5, 0]))
-    '#ff8000'
-    """
-    return "#{:02x}{:02x}{:02x}".format(*np.round(np.asarray(colour) * 255).astype(int))
 
 
 def _shown_nodes(graph: NeuralGraph, values: np.ndarray, most: int) -> np.ndarray:

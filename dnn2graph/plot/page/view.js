@@ -14,21 +14,13 @@
     strength_out: "out-strength", strength_abs: "absolute strength",
   };
   const SIGNED = new Set(["strength", "strength_in", "strength_out", "sign"]);
-  const ARRAYS = { "<f4": Float32Array, "<f8": Float64Array, "<u4": Uint32Array };
 
   const element = (id) => document.getElementById(id);
-  const read = (id) => JSON.parse(element(id).textContent);
-  const bytesOf = (text) => // the first is new in browsers, and faster
-    Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8Array.from(atob(text), (byte) => byte.charCodeAt(0));
-  const unpack = (packed) =>
-    packed.dtype === undefined
-      ? packed
-      : new ARRAYS[packed.dtype](bytesOf(packed.data).buffer);
-  const unpackAll = (columns) => Object.fromEntries(Object.entries(columns).map(([name, each]) => [name, unpack(each)]));
+  const unpackAll = (columns) => Object.fromEntries(Object.entries(columns).map(([name, each]) => [name, dnn2graph.unpack(each)]));
   const counted = (number) => number.toLocaleString("en-US");
   const shortly = (number) => Number(number.toPrecision(4)).toString().replace("-", "−");
 
-  const graph = read("graph");
+  const graph = dnn2graph.read("graph");
   const nodes = unpackAll(graph.nodes);
   const edges = unpackAll(graph.edges);
   const sizes = Float64Array.from(edges.weight, Math.abs);
@@ -49,8 +41,11 @@
     }
   }
 
-  const figures = read("figures");
+  const figures = dnn2graph.read("figures");
   for (const name of ["network", "bars"]) await Bokeh.embed.embed_item(figures[name], name);
+  // The browser tells figures their size with its next frame, and they draw everything again: what is drawn is given to
+  // them after it. Tabs in the background have no frames, and wait until they are looked at.
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
   const model = (name) => Bokeh.documents.map((each) => each.get_model_by_name(name)).find((each) => each !== null);
   const plot = model("plot");
 
