@@ -8,6 +8,17 @@ NeuralGraph(3 layers, 9 nodes, 2 links, granularity='channel')
 """
 
 from . import functional
+from .activity import (
+    Activity,
+    FunctionalGraph,
+    accuracy_without,
+    activations,
+    coactivation,
+    functional_graph,
+    neurons_activation,
+    neurons_strength,
+    silence,
+)
 from .audit import Audit, audit
 from .dynamics import Recorder, read_run
 from .errors import (
@@ -51,11 +62,13 @@ from .verify import Verification, verify
 __version__ = "0.1.0"
 
 __all__ = [
+    "Activity",
     "Audit",
     "DataError",
     "Dnn2graphError",
     "Estimate",
     "ExportError",
+    "FunctionalGraph",
     "InputError",
     "Layer",
     "Links",
@@ -72,16 +85,22 @@ __all__ = [
     "UnsupportedOperation",
     "Verification",
     "WeightsError",
+    "accuracy_without",
+    "activations",
     "audit",
+    "coactivation",
     "directed_strengths",
     "effective_weights",
     "findings",
     "fluctuation",
     "from_torch",
     "functional",
+    "functional_graph",
     "layer_table",
     "link_weights",
     "load",
+    "neurons_activation",
+    "neurons_strength",
     "node_table",
     "null_model",
     "percolation",
@@ -92,6 +111,7 @@ __all__ = [
     "rule",
     "save_npz",
     "significance",
+    "silence",
     "sparsify",
     "strength",
     "verify",

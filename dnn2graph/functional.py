@@ -129,7 +129,7 @@ def _start(graph: NeuralGraph, weights: Weights) -> Tensor:
 
 def _strengths(links: Links, kernel: Tensor, part: str, nodes: int) -> tuple[Tensor, Tensor]:
     """Give what the links add to the in- and out-strengths of all nodes: two tensors (nodes,)."""
-    if not links.is_irregular:
+    if not links.meets_again:
         per_output, per_input = links.map.tensor_sums(kernel, part)
         return _at(links.target_nodes, per_output, nodes), _at(links.source_nodes, per_input, nodes)
     # Taps that join the same pair of nodes are one edge: its weight is their sum, whose part is then taken.
@@ -137,7 +137,11 @@ def _strengths(links: Links, kernel: Tensor, part: str, nodes: int) -> tuple[Ten
     pair, joined = np.unique(source * nodes + target, return_inverse=True)
     index = torch.from_numpy(joined).to(kernel.device)
     taps = kernel.reshape(-1)[torch.from_numpy(entry).to(kernel.device)]
-    weights = TENSOR_PARTS[part](kernel.new_zeros(len(pair)).index_add(0, index, taps))
+    weights = kernel.new_zeros(len(pair)).index_add(0, index, taps)
+    scale = links.source_scale(pair // nodes)
+    if scale is not None:
+        weights = weights * torch.from_numpy(scale).to(weights)
+    weights = TENSOR_PARTS[part](weights)
     return _at(Nodes(pair % nodes), weights, nodes), _at(Nodes(pair // nodes), weights, nodes)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import scipy.sparse
     import torch_geometric.data
 
+    from .activity import FunctionalGraph
     from .estimate import Estimate
 
 GRANULARITIES = ("channel", "position")
@@ -266,6 +267,12 @@ class NeuralGraph:
         from .replay import replay
 
         return replay(self, args, kwargs)
+
+    def functional(self, loader: Any, **options: Any) -> FunctionalGraph:
+        """Weigh every edge by the activation of its source on data; see :func:`dnn2graph.activity.functional_graph`."""
+        from .activity import functional_graph
+
+        return functional_graph(self, loader, **options)
 
     def estimate(self, kinds: Collection[str] | None = None) -> Estimate:
         """Predict nodes, edges and bytes of every form of the graph, before building any."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_unflatten
 
 from .errors import InputError
 from .graph import Layer, NeuralGraph
+from .links import Links
 from .nodes import Nodes
 from .trace.inputs import input_tensors
 from .weights import Expression
@@ -37,18 +38,23 @@ def replay(graph: NeuralGraph, args: Sequence[Any], kwargs: Mapping[str, Any] | 
     InputError
         If the graph is in channel granularity or folded, or the inputs do not fit its input layers.
     """
-    batch = sample_batch(graph, args, kwargs or {})
-    samples = len(batch[0])
-    per_sample = (graph.number_of_nodes() + 1) * graph.dtype.itemsize
-    step = max(1, min(samples, CHUNK_BYTES // per_sample))
     chunks: list[list[Tensor]] = []
-    for begin in range(0, samples, step):
-        values = node_values(graph, [x[begin : begin + step] for x in batch])
+    for inputs in sample_chunks(graph, sample_batch(graph, args, kwargs or {})):
+        values = node_values(graph, inputs)
         chunks.append([nodes.gather(values) for nodes in graph.output.nodes()])
     axis = graph.options.get("batch_axis")
     joined = (_join(torch.cat(parts), axis) for parts in zip(*chunks, strict=True))
     leaves = [next(joined) if isinstance(leaf, Nodes) else leaf for leaf in graph.output.leaves]
     return tree_unflatten(leaves, graph.output.structure)
+
+
+def sample_chunks(graph: NeuralGraph, batch: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Cut a batch, of one tensor (samples, *shape) per input layer, into parts whose node values fit into memory."""
+    samples = len(batch[0])
+    per_sample = (graph.number_of_nodes() + 1) * graph.dtype.itemsize
+    step = max(1, min(samples, CHUNK_BYTES // per_sample))
+    for begin in range(0, samples, step):
+        yield [x[begin : begin + step] for x in batch]
 
 
 def node_values(graph: NeuralGraph, inputs: Sequence[Tensor]) -> Tensor:
@@ -61,10 +67,7 @@ def node_values(graph: NeuralGraph, inputs: Sequence[Tensor]) -> Tensor:
     values = torch.zeros(len(first), graph.number_of_nodes() + 1, dtype=dtype, device=first.device)
     for layer, x in zip(graph.inputs, inputs, strict=True):
         values[:, layer.start : layer.stop] = x.reshape(len(x), -1)
-    inbound: dict[str, list[Any]] = {layer.name: [] for layer in graph.layers}
-    for links in graph.links:
-        assert links.target is not None
-        inbound[links.target.name].append(links)
+    inbound = inbound_links(graph)
     given = {layer.name for layer in graph.inputs}
     for layer in graph.layers:
         if layer.name not in given:
@@ -72,7 +75,16 @@ def node_values(graph: NeuralGraph, inputs: Sequence[Tensor]) -> Tensor:
     return values
 
 
-def layer_values(graph: NeuralGraph, layer: Layer, inbound: Sequence[Any], values: Tensor) -> Tensor:
+def inbound_links(graph: NeuralGraph) -> dict[str, list[Links]]:
+    """Give the links that enter each layer, by its name."""
+    inbound: dict[str, list[Links]] = {layer.name: [] for layer in graph.layers}
+    for links in graph.links:
+        assert links.target is not None
+        inbound[links.target.name].append(links)
+    return inbound
+
+
+def layer_values(graph: NeuralGraph, layer: Layer, inbound: Sequence[Links], values: Tensor) -> Tensor:
     """Compute one layer's values (samples, nodes) from those of the layers before it."""
     shape = (len(values), *layer.tensor_shape)
     if layer.function is not None:
@@ -101,9 +113,12 @@ def call(expression: Expression, graph: NeuralGraph, operands: Sequence[Tensor])
     def one_sample(*sample: Tensor) -> Tensor:
         return expression.detached(graph.weights, sample)
 
-    if len(operands[0]) == 1:
-        return one_sample(*(operand[0] for operand in operands))[None]
-    return torch.vmap(one_sample)(*operands)
+    if len(operands[0]) > 1:
+        try:
+            return torch.vmap(one_sample)(*operands)
+        except RuntimeError:  # not every operation runs on many samples at once
+            pass
+    return torch.stack([one_sample(*sample) for sample in zip(*operands, strict=True)])
 
 
 def sample_batch(graph: NeuralGraph, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:

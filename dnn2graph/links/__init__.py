@@ -16,12 +16,13 @@ from ..weights import Expression, Weights
 from .axis import Axis, Sliding, Window
 from .convolution import BLOCK_EDGES, Convolution
 from .listed import Listed
+from .scaled import Scaled
 from .sums import PARTS, as_numpy, part_of
 
 if TYPE_CHECKING:
     from ..graph import Layer
 
-__all__ = ["KINDS", "PARTS", "Axis", "Convolution", "EdgeBlock", "Links", "Listed", "Sliding", "Window"]
+__all__ = ["KINDS", "PARTS", "Axis", "Convolution", "EdgeBlock", "Links", "Listed", "Scaled", "Sliding", "Window"]
 
 KINDS = ("weight", "unit", "pool", "gate", "recurrent")
 
@@ -46,7 +47,7 @@ class Links:
         "gate" an operand of a product or of another function of several neurons; "recurrent" leads to an earlier layer.
     source_nodes, target_nodes : Nodes
         The node of each element of the map's input and output.
-    map : Convolution or Listed
+    map : Convolution, Listed or Scaled
         The geometry.
     weight : Expression
         The kernel, of shape ``map.kernel_shape``.
@@ -59,7 +60,7 @@ class Links:
     kind: str
     source_nodes: Nodes
     target_nodes: Nodes
-    map: Convolution | Listed
+    map: Convolution | Listed | Scaled
     weight: Expression
     weights: Weights = field(default_factory=dict, repr=False)
     dtype: torch.dtype = torch.float32
@@ -84,12 +85,31 @@ class Links:
 
     @property
     def is_irregular(self) -> bool:
-        """Whether an element of the input is no node, or a node stands in several elements.
+        """Whether the weights of edges cannot be read off the kernel by geometry alone: :meth:`blocks` lists them.
 
-        Then edges cannot be counted or summed by geometry alone: two taps may join the same pair of nodes, and they
-        are one edge whose weight is their sum.
+        So it is where an element of the input is no node, or a node stands in several elements: two taps may join the
+        same pair of nodes, and they are one edge whose weight is their sum. So it is too where the map scales each
+        element of the input by itself.
         """
+        return isinstance(self.map, Scaled) or self.meets_again
+
+    @property
+    def meets_again(self) -> bool:
+        """Whether an element of the input is no node, or a node stands in several elements."""
         return self.source_nodes.has_gaps or self.source_nodes.has_repeats or self.target_nodes.has_repeats
+
+    def source_scale(self, sources: np.ndarray) -> np.ndarray | None:
+        """By what the map multiplies the edges that leave some nodes, beside entries of the kernel; None for nothing.
+
+        Float64 of the shape of ``sources``, nodes that the links leave.
+        """
+        if not isinstance(self.map, Scaled):
+            return None
+        scale, nodes = self.map.scale.reshape(-1), self.source_nodes
+        if nodes.is_range:
+            return np.asarray(scale[sources - nodes.start])
+        order = np.argsort(nodes.flat, kind="stable")  # a node that stands in several elements has one scale
+        return np.asarray(scale[order[np.searchsorted(nodes.flat, sources, sorter=order)]])
 
     def apply(self, x: Tensor) -> Tensor:
         """Apply the linear map ``L``: (batch, *map.in_shape) to (batch, *map.out_shape)."""
@@ -104,8 +124,10 @@ class Links:
     @property
     def nnz(self) -> int:
         """Number of edges: pairs of nodes joined by a weight that is not zero."""
-        if self.is_irregular:
+        if self.meets_again:
             return sum(len(block.weights) for block in self.blocks())
+        if isinstance(self.map, Scaled):
+            return round(float(self.sums("nonzero")[1].sum()))
         kernel, counts = as_numpy(self.kernel()), self.map.multiplicities()
         if counts.size == 1:
             return int(np.count_nonzero(kernel)) * int(counts.flat[0])
@@ -121,7 +143,7 @@ class Links:
 
     def add_strengths(self, into: np.ndarray, out_of: np.ndarray, part: str) -> None:
         """Add the links' share to the in- and out-strengths of all nodes, float64 arrays (nodes,)."""
-        if self.is_irregular:
+        if self.meets_again:
             for block in self.blocks():
                 weights = part_of(block.weights.astype(np.float64), part)
                 np.add.at(into, block.targets, weights)
@@ -152,7 +174,8 @@ class Links:
     def entries(self) -> EdgeBlock:
         """List all pairs of nodes that the map joins, each with the kernel entry between them as its weight (int64).
 
-        Unlike an edge, a pair may occur several times where the links are irregular, and may weigh zero.
+        Unlike an edge, a pair may occur several times where the links are irregular, and may weigh zero. Where
+        :meth:`source_scale` has something to say, the entry is not yet multiplied by it.
         """
         numbers = np.arange(prod(self.map.kernel_shape)).reshape(self.map.kernel_shape)
         blocks = [block for _, block in self._rows(numbers, BLOCK_EDGES)] or [_no_edges(torch.int64)]
