@@ -133,8 +133,8 @@ class NeuralGraph:
     inputs: tuple[Layer, ...] = ()
     folded: bool = False  # a shared module was called more than once and its nodes are reused
     options: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
     dtype: torch.dtype = torch.float32
+    notes: tuple[str, ...] = ()
 
     # ------------------------------------------------------------------ structure
 
