@@ -4,6 +4,8 @@ VENV    ?= .venv
 PYTHON  ?= python3
 # Of the benchmarks: one thread gives steady times.
 THREADS ?= 1
+# Of the fuzzing: how many files.
+INPUTS  ?= 2000
 # Of the paper's reproduction: quick or full, and how many processes.
 SCALE   ?= quick
 JOBS    ?= 2
@@ -16,7 +18,7 @@ READERS := tests/readers/node_modules/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo paper test lint bench bench-smoke clean
+.PHONY: help demo paper test fuzz lint bench bench-smoke clean
 
 help:  ## show this list
 	@printf 'usage: make TARGET [VENV=%s] [PYTHON=%s]\n\n' '$(VENV)' '$(PYTHON)'
@@ -44,6 +46,9 @@ test: $(INSTALLED) $(READERS)  ## run the tests and the examples in docstrings
 $(READERS): tests/readers/package.json tests/readers/package-lock.json
 	@if command -v node >/dev/null && command -v npm >/dev/null && npm ci --silent --prefix tests/readers; then touch $@; \
 	else echo 'Node.js or the packages of tests/readers are not at hand: the tests with graphology are skipped'; fi
+
+fuzz: $(INSTALLED)  ## read thousands of damaged files: each ends in a result or in one sentence; two minutes
+	@DNN2GRAPH_FUZZ=$(INPUTS) $(BIN)/python -m pytest -q tests/test_fuzz.py
 
 lint: $(INSTALLED)  ## check style (ruff) and types (mypy)
 	@$(BIN)/ruff check .

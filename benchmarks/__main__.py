@@ -20,6 +20,7 @@ from . import (  # noqa: E402
     profiling,
     recording,
     sparsifying,
+    streaming,
     strengths,
     tracing,
 )
@@ -32,6 +33,7 @@ SUITES = {
     "tracing": tracing,
     "profiling": profiling,
     "nulling": nulling,
+    "streaming": streaming,
     "recording": recording,
     "densities": densities,
     "populations": populations,

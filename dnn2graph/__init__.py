@@ -56,6 +56,7 @@ from .profile.effective import effective_weights
 from .profile.percolation import percolation
 from .report import findings, report
 from .sparsify import Receipt, SparseGraph, sparsify
+from .streaming import LazyTensors, MeasuredFile, measure_file
 from .trace import from_torch, rule
 from .verify import Verification, verify
 
@@ -71,8 +72,10 @@ __all__ = [
     "FunctionalGraph",
     "InputError",
     "Layer",
+    "LazyTensors",
     "Links",
     "LoadError",
+    "MeasuredFile",
     "MemoryBudgetError",
     "ModelError",
     "NeuralGraph",
@@ -99,6 +102,7 @@ __all__ = [
     "layer_table",
     "link_weights",
     "load",
+    "measure_file",
     "neurons_activation",
     "neurons_strength",
     "node_table",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -212,7 +213,8 @@ class NeuralGraph:
         Parameters
         ----------
         state_dict : mapping from parameter name to tensor
-            Of the same architecture. Buffers that a state dict does not hold keep their values.
+            Of the same architecture. Buffers that a state dict does not hold keep their values. Of a mapping that is no
+            dict, such as :class:`dnn2graph.LazyTensors`, tensors are read each time that they are used.
 
         Raises
         ------
@@ -229,7 +231,7 @@ class NeuralGraph:
                 wrong.append(f"{name} is {tuple(state_dict[name].shape)} instead of {tuple(known.shape)}")
         if wrong:
             raise WeightsError("these weights do not fit the graph: " + "; ".join(wrong))
-        weights = {**self.weights, **state_dict}
+        weights = _laid_over(self.weights, state_dict)
         dtype = common_dtype([weights[name] for name in self.parameters()], self.dtype)
         return replace(
             self, weights=weights, dtype=dtype, links=tuple(links.with_weights(weights, dtype) for links in self.links)
@@ -339,6 +341,13 @@ class NeuralGraph:
             f"NeuralGraph({len(self.layers)} layers, {self.number_of_nodes():,} nodes, {len(self.links)} links, "
             f"granularity={self.granularity!r})"
         )
+
+
+def _laid_over(known: Weights, others: Weights) -> Weights:
+    """Put weights over others of the same names; what is read only when it is used stays so."""
+    if isinstance(known, dict) and isinstance(others, dict):
+        return {**known, **others}
+    return ChainMap(others, known)  # type: ignore[arg-type]  # nothing is written to them
 
 
 def assemble(

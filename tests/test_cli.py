@@ -350,19 +350,19 @@ def test_a_model_that_raises_is_one_line(folder, command):
 
 
 def test_unsupported_operations_have_a_line_each(folder):
-    (folder / "sorting.py").write_text(
+    (folder / "complex.py").write_text(
         "import torch\n"
         "class Net(torch.nn.Linear):\n"
         "    def __init__(self):\n        super().__init__(3, 2)\n"
-        "    def forward(self, x):\n        return torch.cumsum(super().forward(x).sort(1).values, 1)\n"
+        "    def forward(self, x):\n        return torch.fft.fft(super().forward(x)).abs()\n"
     )
-    torch.save(nn.Linear(3, 2).state_dict(), "sorting.pt")
-    result = run("inspect", "sorting.pt", "--arch", "sorting:Net")
+    torch.save(nn.Linear(3, 2).state_dict(), "complex.pt")
+    result = run("inspect", "complex.pt", "--arch", "complex:Net")
     assert result.exit_code == 2
     assert result.stdout == ""
     lines = result.stderr.splitlines()
     assert lines[0].startswith("dnn2graph: 2 operation(s)")
-    assert [line.split(": ")[1].split(" on ")[0] for line in lines[1:3]] == ["aten.sort.default", "aten.cumsum.default"]
+    assert [line.split(": ")[1].split(" on ")[0] for line in lines[1:3]] == ["aten._fft_r2c.default", "aten.abs.default"]
 
 
 @pytest.mark.parametrize(

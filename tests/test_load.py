@@ -18,7 +18,8 @@ from torch import nn
 
 from dnn2graph import InputError, LoadError, ModelError, WeightsError, from_torch, strength, verify
 from dnn2graph.load import load, load_model, read_state_dict, resolve_architecture
-from dnn2graph.load.state_dict import PICKLED, without_prefixes
+from dnn2graph.load.formats import PICKLED
+from dnn2graph.load.state_dict import without_prefixes
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -390,11 +391,6 @@ def test_missing_empty_and_odd_files_are_told(tmp_path):
 def test_an_unknown_suffix_is_told_with_those_that_are_known(tmp_path, name, part):
     with pytest.raises(LoadError, match=rf"{part}.*\.pt2.*\.safetensors"):
         load(tmp_path / name)
-
-
-def test_onnx_is_not_read_in_this_version(tmp_path):
-    with pytest.raises(LoadError, match="onnx2torch"):
-        load(tmp_path / "net.onnx")
 
 
 # --- files that would run code ---------------------------------------------------------------------------------------

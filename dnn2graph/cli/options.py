@@ -67,8 +67,8 @@ _OPTIONS = (
         "--input-shape",
         type=SHAPE,
         multiple=True,
-        help="Shape of one sample, without the batch axis; once for each input.  [of the .pt2 file, or of a linear "
-        "first layer]",
+        help="Shape of one sample, without the batch axis; once for each input.  [of the .pt2 or .onnx file or "
+        "the folder, or of a linear first layer]",
     ),
     click.option(
         "--granularity",
@@ -109,6 +109,7 @@ class Source:
     def load(self) -> LoadedModel:
         """Read the model."""
         import torch
+        from torch.utils._pytree import tree_map_only
 
         from ..graph import common_dtype
         from ..load import load_model
@@ -117,7 +118,12 @@ class Source:
         loaded = load_model(self.path, self.arch, inputs or None)
         if inputs:
             dtype = common_dtype(list(loaded.model.parameters()))
-            loaded = replace(loaded, args=tuple(x.to(dtype) for x in inputs))
+
+            def fitting(x: torch.Tensor) -> torch.Tensor:
+                return x.to(dtype) if x.is_floating_point() else x  # indices stay whole numbers
+
+            args, kwargs = tree_map_only(torch.Tensor, fitting, (loaded.args, loaded.kwargs))
+            loaded = replace(loaded, args=args, kwargs=kwargs)
         return loaded
 
     def open(self) -> tuple[LoadedModel, NeuralGraph]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from ..trace.inputs import as_arguments
 from .architecture import resolve_architecture
 from .chain import REMEDY, load_chain
 from .files import existing_file
+from .formats import INDEX, ONNX, PROGRAM, SAFETENSORS, SUFFIXES, suffix_of, unknown
+from .huggingface import WEIGHTS, example_of, load_folder
+from .onnx import load_onnx
 from .program import load_program
-from .state_dict import STATE_DICTS, load_weights, read_state_dict
+from .state_dict import load_weights, read_state_dict
 
 __all__ = ["LoadedModel", "load", "load_model", "read_state_dict", "resolve_architecture"]
-
-PROGRAM = ".pt2"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,16 +71,18 @@ def load(
     Parameters
     ----------
     path : path
-        An exported program (``.pt2``) brings its own model. A state dict (``.pt .pth .th .model .bin .ckpt`` or
-        ``.safetensors``) needs ``model``, unless its shapes form one unambiguous chain of linear and convolution
-        layers: then the graph of its channels needs no more. A feature map before a linear layer is taken to be
-        flattened channel by channel, as ``torch.flatten`` does.
+        Some files bring their own model: an exported program (``.pt2``), an ONNX file (``.onnx``, opset 9 and later;
+        needs the extra ``onnx``), and a folder of transformers (``config.json`` and safetensors; needs transformers).
+        A state dict (``.pt .pth .th .model .bin .ckpt``, ``.safetensors``, or an index of shards such as
+        ``model.safetensors.index.json``) needs ``model``, unless its shapes form one unambiguous chain of linear and
+        convolution layers: then the graph of its channels needs no more. A feature map before a linear layer is taken
+        to be flattened channel by channel, as ``torch.flatten`` does.
     model : Module or str, optional
         The architecture that a state dict belongs to. A module is given the weights; a string
         ``package.module:callable`` is imported, called without arguments, and given the weights.
     example_input : tensor or tuple, optional
-        As of :func:`dnn2graph.from_torch`. Default: that of the program; one sample of a model that starts with a
-        linear layer.
+        As of :func:`dnn2graph.from_torch`. Default: that of the program; one sample of the sizes that an ONNX file or
+        a configuration declares; one sample of a model that starts with a linear layer.
     **options
         As of :func:`dnn2graph.from_torch`: granularity, aggregate, shared, …
 
@@ -123,26 +127,51 @@ def load_model(path: str | Path, model: nn.Module | str | None = None, example_i
         If an example input is needed, or cannot be used.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in (PROGRAM, *STATE_DICTS):
-        raise _unknown(path, suffix)
+    if os.path.isdir(path):  # Path.is_dir raises on names that are too long
+        if model is None:
+            return _of_folder(path, example_input)
+        path = next((path / name for name in WEIGHTS if (path / name).exists()), path / WEIGHTS[0])
+    suffix = suffix_of(path)
+    if suffix not in SUFFIXES:
+        raise unknown(path)
     path = existing_file(path)
-    if suffix == PROGRAM:
+    if suffix in (PROGRAM, ONNX):
         if model is not None:
             raise InputError(f"'{path}' brings its own architecture: leave the model out")
-        program, args, kwargs = load_program(path)
-        if example_input is not None:
-            args, kwargs = as_arguments(example_input), {}
-        return LoadedModel(program, args, kwargs)
+        return _of_program(path, example_input) if suffix == PROGRAM else _of_onnx(path, example_input)
     state_dict = read_state_dict(path)
     if model is None:
         if example_input is not None:
             raise InputError(f"an example input is of use only with the architecture of '{path}': {REMEDY}")
-        chain, example = load_chain(path, state_dict, ordered=suffix != ".safetensors")
+        chain, example = load_chain(path, state_dict, ordered=suffix not in (SAFETENSORS, INDEX))
         return LoadedModel(chain, (example,), is_chain=True)
     built = resolve_architecture(model) if isinstance(model, str) else model
     load_weights(built, state_dict, path)
     return LoadedModel(built, _default_input(built) if example_input is None else as_arguments(example_input))
+
+
+def _of_program(path: Path, example_input: Any) -> LoadedModel:
+    program, args, kwargs = load_program(path)
+    if example_input is not None:
+        args, kwargs = as_arguments(example_input), {}
+    return LoadedModel(program, args, kwargs)
+
+
+def _of_onnx(path: Path, example_input: Any) -> LoadedModel:
+    model, args = load_onnx(path, needs_example=example_input is None)
+    return LoadedModel(model, args if example_input is None else model.converted(as_arguments(example_input)))
+
+
+def _of_folder(path: Path, example_input: Any) -> LoadedModel:
+    """Load a folder of transformers, whose models take their main input by its name."""
+    model = load_folder(path)
+    if example_input is None:
+        return LoadedModel(model, (), example_of(model, path))
+    args = as_arguments(example_input)
+    if model.main_input_name == "input_ids":
+        args = tuple(x.long() if isinstance(x, torch.Tensor) else x for x in args)
+    main = str(model.main_input_name)
+    return LoadedModel(model, (), {main: args[0]}) if len(args) == 1 else LoadedModel(model, args)
 
 
 def _default_input(model: nn.Module) -> tuple[Any, ...]:
@@ -156,14 +185,3 @@ def _default_input(model: nn.Module) -> tuple[Any, ...]:
             "in Python example_input=..."
         )
     return (torch.zeros(1, first.in_features, dtype=common_dtype([first.weight])),)
-
-
-def _unknown(path: Path, suffix: str) -> LoadError:
-    """Say which files are read."""
-    if suffix == ".onnx":
-        return LoadError(
-            f"'{path}' is an ONNX file, which this version does not read: convert it to a torch module, "
-            "for instance with onnx2torch.convert(path), and pass that to dnn2graph.from_torch"
-        )
-    kind = f"has the suffix '{suffix}'" if suffix else "has no suffix"
-    return LoadError(f"'{path}' {kind}; known are {PROGRAM} (torch.export) and state dicts: {', '.join(STATE_DICTS)}")

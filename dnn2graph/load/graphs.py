@@ -11,8 +11,8 @@ import numpy as np
 from ..errors import LoadError
 from ..topology import DOCUMENT, Topology, from_json, listed
 from .files import check_archive, existing_file, reading
+from .formats import SUFFIXES, suffix_of
 from .graphml import read_graphml
-from .state_dict import STATE_DICTS
 from .stored import StoredEdges, StoredGraph, stored_graph
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def read(path: str | Path) -> StoredGraph:
     StoredGraph
         A :class:`.NeuralGraph` with the same nodes and layers, the weights and biases of the file, bit for bit, and
         one set of links from layer to layer for each kind. Measures, tables, exports and figures take it as any other;
-        it cannot be replayed, since activation functions are known by name only.
+        it cannot be replayed, since activation functions are known by name only. Nodes that were left out of a GraphML
+        file with ``isolated="drop"`` are there again, without their biases.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def read(path: str | Path) -> StoredGraph:
         return _read_npz(existing_file(path))
     if name.endswith((".graphml", ".graphml.gz")):
         return read_graphml(existing_file(path))
-    if path.suffix.lower() in (".pt2", ".onnx", *STATE_DICTS):
+    if suffix_of(path) in SUFFIXES:
         raise LoadError(f"'{path}' has the name of a model, not of a graph: load it with dnn2graph.load")
     existing_file(path)
     raise LoadError(f"'{path}' cannot be read back; known are {KNOWN} that dnn2graph wrote")

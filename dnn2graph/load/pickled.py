@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import re
 import warnings
 from pathlib import Path
@@ -18,6 +20,15 @@ NEVER = (
 )
 
 
+class _WhatIsThere(io.BufferedReader):
+    """A file of which no more is asked for than there is: a pickle may claim a text of gigabytes, and memory for it."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size > 0:
+            size = min(size, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(size)
+
+
 def read_pickled(path: Path) -> Any:
     """Read whatever torch.save wrote, if it is made of tensors and plain values only.
 
@@ -30,7 +41,8 @@ def read_pickled(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols and TorchScript: said below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with _WhatIsThere(io.FileIO(path)) as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     # Any exception: damaged pickles make the reader raise IndexError, KeyError, struct.error and more.
     except Exception as error:
         raise _refusal(path, error) from error

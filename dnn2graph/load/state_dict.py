@@ -12,11 +12,11 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import LoadError
 from .files import existing_file
+from .formats import INDEX, SAFETENSORS, STATE_DICTS, suffix_of
 from .pickled import read_pickled
 from .safetensors import read_safetensors
+from .sharded import read_sharded
 
-PICKLED = (".pt", ".pth", ".th", ".model", ".bin", ".ckpt")
-STATE_DICTS = (*PICKLED, ".safetensors")
 WRAPPERS = ("state_dict", "model_state_dict", "model")
 PREFIXES = ("module.", "_orig_mod.")  # of DataParallel and of torch.compile
 NAMED_AT_MOST = 6  # keys in an error message
@@ -28,7 +28,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     Parameters
     ----------
     path : path
-        ``.pt .pth .th .model .bin .ckpt`` as torch.save writes them, or ``.safetensors``. A state dict wrapped as
+        ``.pt .pth .th .model .bin .ckpt`` as torch.save writes them, ``.safetensors``, or the index of shards of
+        either, ``model.safetensors.index.json``. A state dict wrapped as
         ``{"state_dict": …}``, ``{"model": …}`` or ``{"model_state_dict": …}``, or in a list of one, is unwrapped.
 
     Returns
@@ -42,10 +43,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         If the file is missing, damaged, would run code, or holds no state dict.
     """
     path = existing_file(path)
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix not in STATE_DICTS:
         raise LoadError(f"'{path}' is no state dict by its name: those end in {', '.join(STATE_DICTS)}")
-    return _unwrapped(path, read_safetensors(path) if suffix == ".safetensors" else read_pickled(path))
+    if suffix == INDEX:
+        return read_sharded(path, read_state_dict)
+    return _unwrapped(path, read_safetensors(path) if suffix == SAFETENSORS else read_pickled(path))
 
 
 def _unwrapped(path: Path, stored: Any) -> dict[str, Tensor]:
@@ -95,10 +98,10 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: Path)
     LoadError
         If a name is missing, unexpected, or of another shape; they are named.
     """
-    own = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    own = {name: value for name, value in model.state_dict(keep_vars=True).items() if isinstance(value, Tensor)}
     if not set(state_dict) <= set(own):  # a model may itself have a part that is called "module"
         state_dict = without_prefixes(state_dict)
-    given = {_place(own[name]) for name in own if name in state_dict}
+    given = {_place(own[name]): name for name in own if name in state_dict}
     missing = [
         name
         for name, tensor in own.items()
@@ -120,8 +123,12 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: Path)
             f"'{path}' does not fit the architecture {type(model).__name__}: {'; '.join(wrong)}{hint}: "
             "name the architecture that these weights were trained in"
         )
+    on_meta = any(tensor.is_meta for tensor in own.values())
+    if on_meta:  # nothing to copy into: the tensors themselves become the parameters, under each name of a shared one
+        shared = {name: given[_place(tensor)] for name, tensor in own.items() if _place(tensor) in given}
+        state_dict = {name: state_dict[same] for name, same in shared.items()}
     try:
-        model.load_state_dict(state_dict, strict=False)
+        model.load_state_dict(state_dict, strict=False, assign=on_meta)
     except RuntimeError as error:
         raise LoadError(
             f"'{path}' cannot be loaded into {type(model).__name__} ({' '.join(str(error).split())}): "
@@ -131,7 +138,7 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: Path)
 
 def _place(tensor: Tensor) -> object:
     """Tell where in memory a tensor lies: equal for a shared one only."""
-    empty = is_lazy(tensor) or not tensor.numel()
+    empty = is_lazy(tensor) or tensor.is_meta or not tensor.numel()
     return id(tensor) if empty else (tensor.data_ptr(), tensor.shape)
 
 

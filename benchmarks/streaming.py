@@ -1,0 +1,119 @@
+"""Measuring the tensors of a file against reading that file, and against loading it to measure it with torch."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dnn2graph.streaming import measure_file
+
+from .measuring import PEAK, Figure, in_fresh_process, medians
+
+SIDE = 4096
+THREADS = len(os.sched_getaffinity(0))  # one thread that only reads gets what memory gives; to measure takes some more
+
+
+def run(smoke: bool) -> Iterator[Figure]:
+    """Yield the figures."""
+    gigabytes = 0.25 if smoke else 1.25
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        for dtype in (torch.float32, torch.bfloat16, torch.float16):
+            _write(path, dtype, gigabytes)
+            yield from _speed(path, dtype, smoke)
+            yield _memory(path, dtype)
+
+
+def _write(path: Path, dtype: torch.dtype, gigabytes: float) -> None:
+    """Write layers of random weights; what was just written is in the page cache."""
+    torch.manual_seed(0)
+    layers = round(gigabytes * 1e9 / (SIDE * SIDE * dtype.itemsize))
+    layer = torch.randn(SIDE, SIDE).to(dtype)
+    save_file({f"layers.{number}.weight": layer.roll(number).clone() for number in range(layers)}, path)
+
+
+def _speed(path: Path, dtype: torch.dtype, smoke: bool) -> Iterator[Figure]:
+    size, name = path.stat().st_size, str(dtype).removeprefix("torch.")
+    read = _reader()
+    calls = {
+        "read": lambda: _read_mapped(path, read),
+        "one": lambda: measure_file(path, threads=1),
+        "all": lambda: measure_file(path, threads=THREADS),
+    }
+    took = medians(calls, 3 if smoke else 7)
+    reading, one, every = (size / took[call] / 1e9 for call in calls)
+    note = f"{size / 1e9:.2f} GB in the page cache, read at {reading:.1f} GB/s; "
+    note += f"ours {every:.1f} with {THREADS} threads, {one:.1f} with one"
+    peer = "reading the mapped file once, one thread"
+    yield Figure(f"tensors of a file, {name}", peer, took["read"] / took["all"], 0.7, "of bandwidth", note)
+    if dtype != torch.float16:
+        theirs = medians({"torch": lambda: _with_torch(path)}, 1)["torch"]
+        note = f"ours {took['one']:.2f} s, torch {theirs:.1f} s, one thread each"
+        yield Figure(f"tensors of a file, {name}", "load_file and torch", theirs / took["one"], 20, note=note)
+
+
+def _reader() -> Callable[[np.ndarray], object]:
+    """Give what reads an array at the speed of memory: a loop that adds up words, compiled where numba is installed."""
+    try:
+        import numba
+    except ImportError:
+        return np.sum
+
+    @numba.njit
+    def total(words: np.ndarray) -> np.uint64:
+        found = np.uint64(0)
+        for word in words:
+            found += word
+        return found
+
+    return total
+
+
+def _read_mapped(path: Path, read: Callable[[np.ndarray], object]) -> None:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        words = np.frombuffer(content, np.uint64, len(content) // 8)
+        read(words)
+        del words  # else the mapping could not end
+
+
+def _with_torch(path: Path) -> list[list[Tensor]]:
+    """Compute the same numbers from loaded tensors, in operations of torch."""
+    return [_statistics(tensor) for tensor in load_file(path).values()]
+
+
+def _statistics(tensor: Tensor) -> list[Tensor]:
+    weights = tensor.double()
+    mean, std = weights.mean(), weights.std(correction=0)
+    centred = (weights - mean) / std
+    powers = [(centred**3).mean(), (centred**4).mean()]
+    sums = [weights.sum(0), weights.sum(1)]
+    rest = [weights.min(), weights.max(), weights.abs().sum(), weights.square().sum().sqrt(), (weights == 0).sum()]
+    return [mean, std, *powers, *sums, *(each.std(correction=0) for each in sums), *rest]
+
+
+def _memory(path: Path, dtype: torch.dtype) -> Figure:
+    """Take the peak of a process that measures the file, beyond what it had when it began."""
+    code = f"""
+import os
+os.environ["OMP_NUM_THREADS"] = "1"
+from dnn2graph.streaming import measure_file
+{PEAK}
+before = reset()
+measure_file({os.fspath(path)!r}, threads={THREADS})
+print(peak() - before)
+"""
+    (grown,) = in_fresh_process(code)
+    largest = SIDE * SIDE * dtype.itemsize
+    whole = path.stat().st_size
+    note = f"{grown / 1e6:.0f} MB; the largest tensor has {largest / 1e6:.0f} MB, the file {whole / 1e6:.0f}"
+    name = str(dtype).removeprefix("torch.")
+    peer = "the largest tensor + 100 MB"
+    return Figure(f"memory of measuring a file, {name}", peer, grown / (largest + 1e8), 1, "of it", note, True)
