@@ -29,6 +29,8 @@ def run(smoke: bool) -> Iterator[Figure]:
     yield from _gexf(smoke)
     yield _parquet(smoke)
     yield from _growth(smoke)
+    yield from _read_back(smoke)
+    yield _training(smoke)
 
 
 SMALL, MILLION = (784, 300, 100, 10), (1000, 800, 200, 100)  # 266 000 and 980 000 edges
@@ -185,6 +187,62 @@ def _growth(smoke: bool) -> Iterator[Figure]:
         if each.name == "npz":  # it builds the matrix that it writes
             peer, added = "beyond the CSR", [m - 8 * n for m, n in zip(added, numbers, strict=True)]
         yield Figure(f"{each.name}: memory added", peer, max(added) / 1e6, 80, "MB", lower_is_better=True)
+
+
+READ_BACK = """
+import ctypes, os, tempfile, time, dnn2graph as dg
+from dnn2graph.export.formats import write
+from benchmarks.measuring import memory_folder
+from benchmarks.networks import mlp_graph
+with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+    dg.save_npz(mlp_graph(*{widths}), f"{{folder}}/graph.npz")
+    graph = dg.read(f"{{folder}}/graph.npz")
+    write(mlp_graph(20, 10), f"{{folder}}/warm{ending}")
+    os.symlink(os.devnull, f"{{folder}}/graph{ending}")
+    ctypes.CDLL(None).malloc_trim(0)  # what reading has freed would hide what writing takes
+    before, begin = reset(), time.perf_counter()
+    write(graph, f"{{folder}}/graph{ending}")
+    print(peak() - before, time.perf_counter() - begin, graph.number_of_edges())
+"""
+
+
+def _read_back(smoke: bool) -> Iterator[Figure]:
+    """Memory that writing a graph takes whose edges are a list, as those of a graph that was read from a file."""
+    for ending in (".graphml", ".gexf", ".mtx"):
+        code = READ_BACK.format(widths=MILLION if smoke else LARGE, ending=ending)
+        added, took, edges = in_fresh_process(PEAK + code)
+        note = f"{edges:,.0f} edges in {took:.1f} s"
+        what = f"{ending[1:]} of a graph read from a file: memory added"
+        yield Figure(what, "(absolute)", added / 1e6, 80, "MB", note, lower_is_better=True)
+
+
+TRAINING = """
+import tempfile, time, torch, dnn2graph as dg
+from benchmarks.measuring import memory_folder
+from benchmarks.networks import mlp_graph
+graph = mlp_graph(*{widths})
+shapes = {{name: value.shape for name, value in graph.weights.items()}}
+def weights(step):
+    chance = torch.Generator().manual_seed(step)
+    return {{name: torch.randn(shape, generator=chance) for name, shape in shapes.items()}}
+backbone = dg.sparsify(graph, {edges})
+snapshots = {{step: lambda step=step: weights(step) for step in range(20)}}
+with tempfile.TemporaryDirectory(dir=memory_folder()) as folder:
+    small = mlp_graph(20, 10)
+    dg.write_gexf(small, f"{{folder}}/warm.gexf", snapshots={{0: small}})
+    weights(0)
+    before, begin = reset(), time.perf_counter()
+    dg.write_gexf(backbone, f"{{folder}}/training.gexf", snapshots=snapshots)
+    print(peak() - before, time.perf_counter() - begin)
+"""
+
+
+def _training(smoke: bool) -> Figure:
+    """Memory that a backbone takes whose edges have their weights at twenty steps."""
+    edges = 20_000 if smoke else 200_000
+    added, took = in_fresh_process(PEAK + TRAINING.format(widths=MILLION, edges=edges))
+    note = f"{edges:,} edges at 20 steps in {took:.1f} s ({40 * edges / took / 1e6:.1f} M weights/s)"
+    return Figure("GEXF of a training: memory added", "(absolute)", added / 1e6, 80, "MB", note, lower_is_better=True)
 
 
 def _as_viewers_see(graph: igraph.Graph) -> igraph.Graph:

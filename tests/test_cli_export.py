@@ -148,6 +148,7 @@ def test_weights_that_are_exactly_zero_are_counted(wide):
         (["--all", "--method", "topk"], "leave --method out"),
         (["--run", "run"], "GraphML knows no time"),
         (["--flat"], "name its folder with --run"),
+        (["--steps", "1"], "--steps is about several models"),
     ],
 )
 def test_options_that_contradict_each_other_are_one_line(args, part):

@@ -13,6 +13,7 @@ import sys
 import tracemalloc
 from collections import OrderedDict
 from dataclasses import replace
+from types import SimpleNamespace
 
 import duckdb
 import igraph
@@ -31,7 +32,7 @@ from torch import nn
 import dnn2graph as dg
 from dnn2graph.cli.export import METHODS, SUFFIXES
 from dnn2graph.export.dot import LARGEST, write_dot
-from dnn2graph.export.edge_tables import write_csv
+from dnn2graph.export.edge_tables import table_paths, write_csv
 from dnn2graph.export.formats import FORMATS, format_of, write
 from dnn2graph.export.matrix import edges
 from dnn2graph.export.matrix_market import write_matrix_market
@@ -357,6 +358,21 @@ def test_equal_graphs_make_equal_archives(tmp_path):
     for name in ("a.npz", "b.npz"):
         save_npz(graph_of("residual-channel"), tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_an_archive_beyond_the_memory_that_is_free_is_refused_before_anything_is_allocated(tmp_path, monkeypatch):
+    graph = dg.from_torch(nn.Linear(3000, 2000), torch.zeros(1, 3000))
+    write(graph, tmp_path / "first.npz")  # pays for imports
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10e6))
+    tracemalloc.start()
+    try:
+        with pytest.raises(dg.MemoryBudgetError, match=r"6,000,000 edges takes about 48.0 MB, the budget is 5.0 MB"):
+            write(graph, tmp_path / "graph.npz")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10e6
+    assert remains(tmp_path) == ["first.npz"]
 
 
 def test_an_archive_beyond_the_memory_budget_is_refused_before_it_is_begun(tmp_path):
@@ -771,6 +787,41 @@ write(dg.from_torch(torch.nn.Linear(100, 100), torch.zeros(1, 100)), sys.argv[1]
     assert weights_of(path).tolist() == weights
     (left,) = [name for name in remains(tmp_path) if name not in names]
     assert left.startswith(".dnn2graph-")
+
+
+@pytest.mark.parametrize("before", ["old", "nothing"])
+def test_a_process_killed_between_the_last_two_steps_of_a_pair_leaves_complete_files(before, tmp_path):
+    path = tmp_path / "net.csv"
+    nodes, edges = table_paths(path)
+    old = {}
+    if before == "old":
+        write_csv(by_hand(), path)
+        old = {each: each.read_bytes() for each in (nodes, edges)}
+    program = """
+import os, pathlib, signal, sys, torch, dnn2graph as dg
+move = pathlib.Path.replace
+
+def move_and_die(self, target):
+    move(self, target)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+pathlib.Path.replace = move_and_die
+torch.manual_seed(0)
+dg.write_csv(dg.from_torch(torch.nn.Linear(3, 2), torch.zeros(1, 3)), sys.argv[1])
+"""
+    assert subprocess.run([sys.executable, "-c", program, str(path)]).returncode == -signal.SIGKILL
+    torch.manual_seed(0)
+    new = dg.from_torch(nn.Linear(3, 2), torch.zeros(1, 3))
+    write_csv(new, tmp_path / "whole.csv")
+    whole_nodes, whole_edges = table_paths(tmp_path / "whole.csv")
+    assert nodes.read_bytes() == whole_nodes.read_bytes()  # a new one beside an old one, as is said of write_csv
+    assert (edges.read_bytes() if edges.exists() else None) == old.get(edges)
+    (left,) = tmp_path.glob(".dnn2graph-*.tmp")  # where nothing is lost of either pair
+    assert (left / edges.name).read_bytes() == whole_edges.read_bytes()
+    for each, content in old.items():
+        assert (left / f"{each.name}.old").read_bytes() == content
+    write_csv(new, path)
+    assert edges.read_bytes() == whole_edges.read_bytes()
 
 
 # ---------------------------------------------------------------------- zeros

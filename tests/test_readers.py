@@ -31,8 +31,16 @@ DIALECTS = {
     "signed.gexf": lambda graph, path: dg.write_gexf(graph, path, weight="signed"),
     "run.gexf": lambda graph, path: dg.write_gexf(graph, path, trained(graph)),
     "flat.gexf": lambda graph, path: dg.write_gexf(graph, path, trained(graph), flat=True),
+    "training.gexf": lambda graph, path: dg.write_gexf(graph, path, snapshots=training(graph)),
+    "training-flat.gexf": lambda graph, path: dg.write_gexf(graph, path, snapshots=training(graph), flat=True),
 }
+TIMED = ("run.gexf", "training.gexf")
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
+
+
+def training(graph):
+    """Give other weights at step 3, and those of the graph at step 10."""
+    return {3: {name: value * 0.5 for name, value in graph.weights.items()}, 10: graph}
 
 
 @pytest.fixture(scope="session")
@@ -98,10 +106,12 @@ def test_gephi_lite_reads_the_same_graph(network, dialect, graphology, tmp_path)
     form = "rgb({},{},{})" if dialect.endswith(".gexf") else "#{:02x}{:02x}{:02x}"
     assert [node["color"] for node in nodes] == [form.format(*rgb) for rgb in layer_colours(graph)[graph.layer_of()]]
     attributes = node_attributes(graph)
-    if dialect == "run.gexf":  # it knows only the last block of declarations, and of a measure only the last value
-        run = trained(graph)
-        last = run[(run["step"] == run["step"].max()) & (run["measure"] == "strength")]
-        assert [node["strength"] for node in nodes] == last["value"].tolist()
+    if dialect in TIMED:  # it knows only the last block of declarations, and of a measure only the last value
+        last = attributes["strength"]
+        if dialect == "run.gexf":
+            run = trained(graph)
+            last = run[(run["step"] == run["step"].max()) & (run["measure"] == "strength")]["value"]
+        assert [node["strength"] for node in nodes] == last.tolist()
         numbers = {name: values for name, values in attributes.items() if values.dtype.kind in "if"}
         for name in numbers:
             if not name.startswith("strength"):
@@ -135,7 +145,7 @@ def test_gephi_lite_reads_parallel_edges_as_they_are(dialect, graphology, tmp_pa
 @every_network
 def test_networkx_reads_the_same_edges_and_labels(network, dialect, tmp_path):
     graph, path = graph_of(network), written(graph_of(network), dialect, tmp_path)
-    if dialect == "run.gexf":
+    if dialect in TIMED:
         with pytest.raises(TypeError):  # it reads intervals and no time stamps
             nx.read_gexf(path)
         return

@@ -22,6 +22,7 @@ import dnn2graph as dg
 from dnn2graph.errors import InputError, WeightsError
 from dnn2graph.sparsify import METHODS, SparseGraph, by_links, by_node, edges, sparsify, unroll
 from dnn2graph.sparsify.census import census, degrees
+from dnn2graph.sparsify.graph import scaled_entries
 from dnn2graph.sparsify.reach import output_nodes
 from tests.networks import by_hand, every_network, graph_of, graph_of_links, mlp_2_2_1, with_parallel_links
 from tests.strategies import Net, architectures, fill, links
@@ -587,3 +588,11 @@ def test_memory_is_that_of_what_is_kept_not_of_the_graph():
     edges, added = map(int, done.stdout.split())
     assert edges > 36_000_000  # 430 MB as a matrix, 870 MB as a list
     assert added < 250e6
+
+
+def test_scaled_weights_keep_their_precision_their_sign_and_never_become_zero():
+    weights = torch.tensor([0.5, -1e-30, 1e-30, 3.0, 0.0])
+    scaled = scaled_entries(weights, torch.tensor([0.1, 1e-30, -1e-30, 0.0, 2.0], dtype=torch.float64))
+    smallest = np.finfo(np.float32).smallest_subnormal
+    assert scaled.tolist() == [float(np.float32(0.05)), -smallest, -smallest, 0.0, 0.0]
+    assert scaled.dtype == torch.float32

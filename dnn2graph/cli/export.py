@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Source, example, json_option, kinds_option, takes_model
+from .checkpoints import Checkpoints, in_steps, load_alike, steps_option
+from .options import Source, example, json_option, kinds_option, takes_models
 from .plot import read_recorded
 from .terminal import print_json, progress_bar
 
 if TYPE_CHECKING:
+    from ..export.snapshots import Snapshot
     from ..graph import NeuralGraph
+    from ..load import LoadedModel
 
 # Written out, since the library's own lists come with torch, and help should not wait for it.
 METHODS = ("mass", "disparity", "topk", "quantile", "threshold")
@@ -23,11 +27,11 @@ MAX_EDGES = 200_000
 @click.command(
     epilog=example(
         "dnn2graph export data/digits_cnn.pt2 -o digits_cnn.graphml.gz",
-        "dnn2graph export data/digits_cnn.pt2 -o digits_cnn.gexf",
+        "dnn2graph export data/digits_cnn.pt2 -o digits_cnn.gexf --max-edges 100 --drop-isolated",
         "dnn2graph export data/digits_cnn.pt2 -o digits_cnn.parquet --granularity position",
     )
 )
-@takes_model
+@takes_models
 @click.option("-o", "--output", required=True, type=click.Path(), help=f"The file: {', '.join(SUFFIXES)}.")
 @click.option(
     "--weight",
@@ -42,19 +46,23 @@ MAX_EDGES = 200_000
 )
 @click.option("--method", type=click.Choice(METHODS), help="How the strongest edges are chosen.  [mass]")
 @click.option("--all", "everything", is_flag=True, help="Write all edges, however many.")
+@click.option("--drop-isolated", is_flag=True, help="Leave out nodes without an edge, in formats for viewers.")
+@steps_option
 @click.option("--run", "folder", metavar="RUN", type=click.Path(), help="GEXF: folder of a recorded training run.")
 @click.option("--run-name", "name", help="Which of several runs in that folder.")
 @click.option("--flat", is_flag=True, help="A column for each recorded step, for readers that ignore time.")
 @kinds_option
 @json_option
 def export(
-    source: Source,
+    sources: Sequence[Source],
     output: str,
     weight: str | None,
     precision: str | None,
     max_edges: int | None,
     method: str | None,
     everything: bool,
+    drop_isolated: bool,
+    steps: tuple[int, ...] | None,
     folder: str | None,
     name: str | None,
     flat: bool,
@@ -68,39 +76,93 @@ def export(
     .mtx (Matrix Market), .parquet (a folder of tables) and .npz are for analysis. Text is compressed if .gz follows.
 
     With --run, a GEXF file shows in Gephi how the measures of each node changed while the network learned; the edges
-    are those of MODEL, normally the run's last snapshot. A file appears at its path only when it is complete.
+    are those of MODEL, normally the run's last snapshot. With several MODELs, checkpoints of one training such as
+    epoch_*.pt, the weights of the edges change too: the graph is that of the last step, and of too many edges those
+    that are the strongest there are written, with their weights at every step. A file appears at its path only when it
+    is complete.
     """
     from ..errors import InputError
     from ..estimate import readable_bytes
     from ..export.formats import format_of, write
     from ..export.zeros import zero_weights
 
-    path, chosen = Path(output), format_of(output)
-    if folder is None and (flat or name):
-        raise InputError(f"{'--flat' if flat else '--run-name'} is about a recorded run: name its folder with --run")
-    if folder is not None and chosen.name != "GEXF":
-        raise InputError(f"cannot write a run to '{path}': {chosen.name} knows no time, give a name that ends in .gexf")
+    path, chosen, over_time = Path(output), format_of(output), len(sources) > 1
+    isolated = "drop" if drop_isolated else "keep"
+    chosen.check_isolated(isolated)
     if everything and (max_edges or method):
         raise InputError(f"--all writes all edges: leave {'--max-edges' if max_edges else '--method'} out")
+    _check_time(path, over_time, folder, name, flat, steps)
+    checkpoints = in_steps(sources, steps)
     run = None if folder is None else read_recorded(folder, name or None)
-    _, whole = source.open()
-    options: dict[str, Any] = {} if run is None else {"run": run, "flat": flat}
-    if weight is not None:
-        options["weight"] = weight
+    loaded, whole = checkpoints.last.open()
+    options: dict[str, Any] = {} if weight is None else {"weight": weight}
+    if run is not None or over_time:
+        options |= {"run": run, "flat": flat}
+    if over_time:
+        options["snapshots"] = _snapshots(checkpoints, loaded)
+        if checkpoints.note:
+            click.echo(f"dnn2graph: {checkpoints.note}", err=True)
     limit = None if everything else max_edges or chosen.most_edges or (MAX_EDGES if method else None)
     graph = _within(whole, limit, method, kinds, chosen.name)
     with progress_bar(f"writing {path.name}") as progress:
-        write(graph, path, kinds=kinds, precision=precision, progress=progress, **options)
-    found = {"path": str(path), "nodes": len(graph), "edges": graph.number_of_edges(kinds), "bytes": _size(path)}
-    steps = 0 if run is None else run["step"].nunique()
+        write(graph, path, kinds=kinds, precision=precision, isolated=isolated, progress=progress, **options)
+    nodes, edges = _counted(graph, kinds, drop_isolated, options.get("snapshots"))
+    if nodes < len(graph):
+        click.echo(f"left out {len(graph) - nodes:,} of {len(graph):,} nodes, which have no edge", err=True)
+    moments = {*(checkpoints.steps if over_time else ()), *([] if run is None else run["step"].unique().tolist())}
     zeros = zero_weights(whole, kinds)
+    more = {"steps": len(moments), "isolated": len(graph) - nodes, "zero_weights": zeros}
+    found = {"path": str(path), "nodes": nodes, "edges": edges, "bytes": _size(path)}
     if as_json:
-        print_json(found | ({"steps": steps} if steps else {}) | ({"zero_weights": zeros} if zeros else {}))
+        print_json(found | {what: count for what, count in more.items() if count})
     else:
-        during = f" at {steps:,} steps" if steps else ""
-        left_out = f"; {zeros:,} weights are exactly zero, which are no edges" if zeros else ""
-        nodes, edges, size = found["nodes"], found["edges"], readable_bytes(_size(path))
-        click.echo(f"wrote {path}: {nodes:,} nodes{during}, {edges:,} edges, {size}{left_out}")
+        during = f" at {len(moments):,} steps" if moments else ""
+        no_edges = f"; {zeros:,} weights are exactly zero, which are no edges" if zeros else ""
+        click.echo(f"wrote {path}: {nodes:,} nodes{during}, {edges:,} edges, {readable_bytes(_size(path))}{no_edges}")
+
+
+def _check_time(
+    path: Path, over_time: bool, folder: str | None, name: str | None, flat: bool, steps: tuple[int, ...] | None
+) -> None:
+    """Raise InputError if options about a training do not fit together, or the format."""
+    from ..errors import InputError
+    from ..export.formats import format_of
+
+    if folder is None and (name or (flat and not over_time)):
+        raise InputError(f"{'--run-name' if name else '--flat'} is about a recorded run: name its folder with --run")
+    if steps and not over_time:
+        raise InputError("--steps is about several models: name the checkpoints of one training")
+    if (folder is not None or over_time) and format_of(path).name != "GEXF":
+        raise InputError(
+            f"cannot write {'several models' if over_time else 'a run'} to '{path}': {format_of(path).name} knows no "
+            "time, give a name that ends in .gexf"
+        )
+
+
+def _snapshots(checkpoints: Checkpoints, last: LoadedModel) -> dict[int, Snapshot]:
+    """Say how the weights of each step are read, of the network that the last one is of."""
+
+    def reading(source: Source) -> Snapshot:
+        if source is checkpoints.last:
+            return last.model
+        return lambda: load_alike(source, last, checkpoints.last).model
+
+    return {step: reading(source) for step, source in zip(checkpoints.steps, checkpoints.sources, strict=True)}
+
+
+def _counted(
+    graph: NeuralGraph, kinds: tuple[str, ...] | None, drop_isolated: bool, snapshots: Mapping[int, Snapshot] | None
+) -> tuple[int, int]:
+    """Count the nodes and edges that were written."""
+    from ..export.nodes import isolated_nodes
+    from ..export.snapshots import Snapshots
+
+    if snapshots is None:
+        nodes = len(graph) - int(isolated_nodes(graph, kinds).sum() if drop_isolated else 0)
+        return nodes, graph.number_of_edges(kinds)
+    over_time = Snapshots(graph, snapshots)
+    nodes = len(graph) - int(over_time.survey(kinds).isolated.sum() if drop_isolated else 0)
+    return nodes, over_time.number_of_edges(kinds)
 
 
 def _within(

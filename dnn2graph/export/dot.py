@@ -12,7 +12,7 @@ from ..graph import NeuralGraph
 from ..progress import Progress
 from .files import replacing
 from .layout import layer_colours
-from .nodes import drawn_numbers, node_rows
+from .nodes import drawn_numbers, node_rows, shown_nodes
 from .text import SIGN_COLOURS, Column, EdgeMarkup, check_options, clean, edge_texts, texts, weave
 
 LARGEST = 2000  # edges; beyond, Graphviz takes minutes and what it draws is black
@@ -30,6 +30,7 @@ def write_dot(
     weight: str = "abs",
     *,
     kinds: Collection[str] | None = None,
+    isolated: str = "keep",
     precision: str | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -37,7 +38,7 @@ def write_dot(
 
     Parameters
     ----------
-    graph, kinds, precision, progress
+    graph, kinds, isolated, precision, progress
         As of :func:`dnn2graph.write_graphml`.
     path : str or Path
     weight : {"abs", "signed"}
@@ -60,6 +61,7 @@ def write_dot(
     ...     write_dot(graph, f"{folder}/linear.dot")
     """
     check_options(weight, precision)
+    shown = shown_nodes(graph, isolated, kinds)
     numbers = drawn_numbers(graph, kinds)
     total, done = graph.number_of_edges(kinds), 0
     if total > LARGEST:
@@ -70,7 +72,7 @@ def write_dot(
         )
     with replacing(path) as file:
         file.write(HEADER)
-        file.write(_nodes(graph, numbers))
+        file.write(_nodes(graph, numbers, shown))
         for links in graph.select(kinds):
             for count, text in edge_texts(links, _edge_markup(links.kind, weight), precision):
                 file.write(text)
@@ -80,13 +82,13 @@ def write_dot(
         file.write(b"}\n")
 
 
-def _nodes(graph: NeuralGraph, numbers: dict[str, np.ndarray]) -> bytes:
+def _nodes(graph: NeuralGraph, numbers: dict[str, np.ndarray], shown: np.ndarray | None) -> bytes:
     """Write the nodes; those of a layer stand one below the other."""
     colours = layer_colours(graph).tolist()
     written = []
-    for layer, index, nodes, places in node_rows(graph):
+    for layer, index, nodes, places in node_rows(graph, shown=shown):
         name, suffixes = _quotable(layer.name), [suffix.encode() for suffix in places.suffixes]
-        columns: list[Column] = [texts(np.arange(nodes.start, nodes.stop)), b' [label="%b' % name, suffixes]
+        columns: list[Column] = [texts(nodes), b' [label="%b' % name, suffixes]
         columns += [b'", layer="%b", layer_index=%d, fillcolor="%b"' % (name, index, _hexadecimal(colours[index]))]
         for key in ("bias", "strength"):
             columns += [b", %b=" % key.encode(), [b'"%b"' % text for text in texts(numbers[key][nodes])]]

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import ExportError
 from ..graph import NeuralGraph
 from ..progress import Progress
-from .nodes import TEXTS, drawn_numbers, node_rows
+from .nodes import TEXTS, drawn_numbers, node_rows, shown_nodes
 from .text import Column, EdgeMarkup, check_options, clean, edge_texts, texts, weave
 from .together import replacing_together
 
@@ -31,6 +31,7 @@ def write_csv(
     weight: str = "abs",
     *,
     kinds: Collection[str] | None = None,
+    isolated: str = "keep",
     precision: str | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -38,11 +39,13 @@ def write_csv(
 
     The nodes have the columns ``Id``, ``Label``, ``layer``, ``layer_index``, ``channel``, ``position``, ``kind``,
     ``activation``, ``bias``, the strengths, and coordinates ``x`` and ``y``; the edges ``Source``, ``Target``,
-    ``Type`` (always Directed), ``Weight`` and ``link_kind``. Both files appear when both are complete, or neither.
+    ``Type`` (always Directed), ``Weight`` and ``link_kind``. Both files appear when both are complete, or neither;
+    only a process that is killed between their last steps, two renames, leaves a new file of nodes beside an old one of
+    edges: then write them again.
 
     Parameters
     ----------
-    graph, kinds, precision, progress
+    graph, kinds, isolated, precision, progress
         As of :func:`dnn2graph.write_graphml`.
     path : str or Path
         ``net.csv`` makes ``net_nodes.csv`` and ``net_edges.csv``; ``net.csv.gz`` compresses them.
@@ -68,11 +71,12 @@ def write_csv(
     [[0, 2, 'Directed'], [1, 2, 'Directed']]
     """
     check_options(weight, precision)
+    shown = shown_nodes(graph, isolated, kinds)
     numbers = drawn_numbers(graph, kinds)
     total, done = (graph.number_of_edges(kinds) if progress else 0), 0
     with replacing_together(*table_paths(path)) as (nodes, edges):
         nodes.write(_row(["Id", "Label", *TEXTS, *numbers]))
-        for text in _node_texts(graph, numbers):
+        for text in _node_texts(graph, numbers, shown):
             nodes.write(text)
         edges.write(_row(EDGE_COLUMNS[weight]))
         for links in graph.select(kinds):
@@ -99,12 +103,12 @@ def table_paths(path: str | Path) -> tuple[Path, Path]:
     raise ExportError(f"cannot write '{path}': give a name that ends in {', '.join(SUFFIXES)}")
 
 
-def _node_texts(graph: NeuralGraph, numbers: dict[str, np.ndarray]) -> Iterator[bytes]:
-    for layer, index, nodes, places in node_rows(graph):
+def _node_texts(graph: NeuralGraph, numbers: dict[str, np.ndarray], shown: np.ndarray | None) -> Iterator[bytes]:
+    for layer, index, nodes, places in node_rows(graph, shown=shown):
         name = clean(layer.name)
         # No suffix has a quote: only the name is to be escaped.
         suffixes = [suffix.encode() + b'",' for suffix in places.suffixes]
-        columns: list[Column] = [texts(np.arange(nodes.start, nodes.stop)), b',"', _doubled(name), suffixes]
+        columns: list[Column] = [texts(nodes), b',"', _doubled(name), suffixes]
         columns += [b"%b,%d," % (_quoted(name), index), texts(places.channels), b","]
         columns += [[_quoted(position) for position in places.positions]]
         columns += [b",%b,%b" % (_quoted(layer.kind), _quoted(layer.activation or ""))]

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import ExportError, InputError
 from ..graph import NeuralGraph
 from .dot import LARGEST as DRAWABLE
+from .nodes import check_isolated
 from .text import check_options
 
 GZ = ".gz"
@@ -48,8 +49,22 @@ class Format:
 
     @property
     def is_viewed(self) -> bool:
-        """Whether its readers are programs to look at graphs, rather than to analyse them."""
+        """Whether its readers are programs to look at graphs, rather than to analyse them.
+
+        Their files may leave out nodes without an edge. The others hold every node: in Pajek's and in matrices nodes
+        have no names but their numbers, which would change, and Parquet and npz are to be read back whole.
+        """
         return self.most_edges is not None
+
+    def check_isolated(self, isolated: str) -> None:
+        """Raise InputError if the option is unknown, or asks a format that holds every node to leave some out."""
+        check_isolated(isolated)
+        if isolated == "drop" and not self.is_viewed:
+            viewed = ", ".join(each.suffixes[0] for each in FORMATS if each.is_viewed)
+            raise InputError(
+                f"{self.name} holds every node, those without an edge too: only the formats for viewers ({viewed}) can "
+                "leave them out"
+            )
 
     def load(self) -> Callable[..., None]:
         """Import the writer."""
@@ -111,7 +126,9 @@ def write(graph: NeuralGraph, path: str | Path, **options: Any) -> None:
         compressed if ``.gz`` follows.
     **options
         Of the format's own writer; all take ``kinds``, ``precision`` and ``progress``, most ``weight``: "abs", the
-        default for viewers, or "signed", that for analysis.
+        default for viewers, or "signed", that for analysis. Those for viewers take ``isolated``: "drop" leaves out the
+        nodes that have no edge. All write in constant memory but ``.npz``, which holds the whole matrix in memory
+        before it is written; its option ``memory`` is the budget for that.
 
     Raises
     ------
@@ -119,6 +136,9 @@ def write(graph: NeuralGraph, path: str | Path, **options: Any) -> None:
         If the ending is unknown, or the file cannot be written.
     InputError
         If an option is unknown, or one that the format does not have.
+    MemoryBudgetError
+        If the matrix of ``.npz`` would take more than the budget, by default half of the memory that is free; before
+        anything is allocated.
     WeightsError
         If a weight or a bias is NaN or infinite.
 
@@ -141,6 +161,8 @@ def write(graph: NeuralGraph, path: str | Path, **options: Any) -> None:
                 f"weight={weight!r} is not for {chosen.name}, which holds the signed weights, from which the absolute "
                 "ones can be made: leave it out"
             )
+    if not chosen.is_viewed:
+        chosen.check_isolated(options.pop("isolated", "keep"))
     writer = chosen.load()
     known = set(writer.__kwdefaults__ or ()) | set(writer.__code__.co_varnames[2 : writer.__code__.co_argcount])
     if unknown := sorted(set(options) - known):

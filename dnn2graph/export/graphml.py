@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..graph import Layer, NeuralGraph
-from ..measures.attributes import node_numbers, places_of
+from ..graph import NeuralGraph
+from ..measures.attributes import node_numbers
 from ..progress import Progress
 from ..topology import to_json
 from .files import replacing
 from .layout import layer_colours, layered_positions, node_sizes
+from .nodes import NodeRows, node_rows, shown_nodes
 from .text import (
-    ROWS,
     SIGN_COLOURS,
     Column,
     EdgeMarkup,
@@ -73,6 +73,7 @@ def write_graphml(
     weight: str = "abs",
     *,
     kinds: Collection[str] | None = None,
+    isolated: str = "keep",
     precision: str | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -92,6 +93,9 @@ def write_graphml(
         fail on it. "signed", for analysis: ``weight`` is the weight itself.
     kinds : collection of str, optional
         Kinds of links; default all. Links of several kinds between the same two nodes are several edges.
+    isolated : {"keep", "drop"}
+        Whether nodes without an edge, of which a sparsified graph has many, are written. The others keep their ids,
+        labels and places.
     precision : {"float32", "float64"}, optional
         Of weights. Their text is the shortest that reads back exactly in that type; default the weights' own type.
     progress : callable, optional
@@ -116,13 +120,17 @@ def write_graphml(
     ['input[0]', 'input[1]', '0[0]']
     """
     check_options(weight, precision)
+    shown = shown_nodes(graph, isolated, kinds)
     x, y = layered_positions(graph)
     # Sums of weights are finite only if all weights are: this also checks every weight, without a pass of its own.
     numbers = {"x": x, "y": y, "size": node_sizes(graph, kinds), **node_numbers(graph, kinds)}
     total, done = graph.number_of_edges(kinds), 0
+    description: dict[str, Any] = {"weight": weight, "edges": total}
+    if shown is not None:
+        description["shown"] = int(shown.sum())
     with replacing(path) as file:
-        file.write(_header(weight, to_json(graph, weight_dtype(graph, precision), weight=weight, edges=total)))
-        _write_nodes(file, graph, numbers)
+        file.write(_header(weight, to_json(graph, weight_dtype(graph, precision), **description)))
+        _write_nodes(file, graph, numbers, shown)
         for links in graph.select(kinds):
             for count, text in edge_texts(links, _edge_markup(links.kind, weight), precision):
                 file.write(text)
@@ -151,26 +159,29 @@ def _header(weight: str, description: str) -> bytes:
 # ---------------------------------------------------------------------- nodes
 
 
-def _write_nodes(file: BinaryIO, graph: NeuralGraph, numbers: dict[str, np.ndarray]) -> None:
-    for index, (layer, colour) in enumerate(zip(graph.layers, layer_colours(graph).tolist(), strict=True)):
-        common = {
-            **dict(zip("rgb", colour, strict=True)),
-            "layer": layer.name,
-            "layer_index": index,
-            "kind": layer.kind,
-            "activation": layer.activation or "",
-        }
-        same = b"".join(_data(key, escape(str(value))) for key, value in common.items() if value != "")
-        for begin in range(0, layer.size, ROWS):
-            file.write(_weave_nodes(layer, begin, min(begin + ROWS, layer.size), numbers, same))
+def _write_nodes(file: BinaryIO, graph: NeuralGraph, numbers: dict[str, np.ndarray], shown: np.ndarray | None) -> None:
+    colours = layer_colours(graph).tolist()
+    for rows in node_rows(graph, shown=shown):
+        file.write(_weave_nodes(rows, numbers, _same(rows, colours[rows.layer_index])))
 
 
-def _weave_nodes(layer: Layer, begin: int, end: int, numbers: dict[str, np.ndarray], same: bytes) -> bytes:
-    """Write the nodes ``begin, …, end - 1`` of a layer."""
-    nodes = slice(layer.start + begin, layer.start + end)
-    places = places_of(layer, begin, end)
-    name, suffixes = escape(layer.name), [suffix.encode() for suffix in places.suffixes]
-    columns: list[Column] = [b'<node id="', texts(np.arange(nodes.start, nodes.stop)), b'">']
+def _same(rows: NodeRows, colour: list[int]) -> bytes:
+    """Write what all nodes of a layer have in common."""
+    common = {
+        **dict(zip("rgb", colour, strict=True)),
+        "layer": rows.layer.name,
+        "layer_index": rows.layer_index,
+        "kind": rows.layer.kind,
+        "activation": rows.layer.activation or "",
+    }
+    return b"".join(_data(key, escape(str(value))) for key, value in common.items() if value != "")
+
+
+def _weave_nodes(rows: NodeRows, numbers: dict[str, np.ndarray], same: bytes) -> bytes:
+    """Write some nodes of a layer."""
+    nodes, places = rows.nodes, rows.places
+    name, suffixes = escape(rows.layer.name), [suffix.encode() for suffix in places.suffixes]
+    columns: list[Column] = [b'<node id="', texts(nodes), b'">']
     for key in ("label", "name"):
         columns += [b'<data key="%b">%b' % (key.encode(), name), suffixes, b"</data>"]
     if places.positions[0]:
@@ -178,7 +189,7 @@ def _weave_nodes(layer: Layer, begin: int, end: int, numbers: dict[str, np.ndarr
     columns += _data_column("channel", texts(places.channels))
     for key, values in numbers.items():
         columns += _data_column(key, texts(values[nodes]))
-    return weave([*columns, same, b"</node>\n"], end - begin)
+    return weave([*columns, same, b"</node>\n"], len(nodes))
 
 
 def _data(key: str, value: bytes) -> bytes:

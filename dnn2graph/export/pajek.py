@@ -90,8 +90,8 @@ def _write_vertices(file: BinaryIO, graph: NeuralGraph, x: np.ndarray, y: np.nda
     names = _quotable_names([layer.name for layer in graph.layers])
     file.write(b"*Vertices %d\n" % len(graph))
     for rows in node_rows(graph):
-        ids, suffixes = np.arange(rows.nodes.start, rows.nodes.stop), [text.encode() for text in rows.places.suffixes]
-        columns: list[Column] = [texts(ids + 1), b' "', names[rows.layer_index], suffixes, b'" ']
+        suffixes = [text.encode() for text in rows.places.suffixes]
+        columns: list[Column] = [texts(rows.nodes + 1), b' "', names[rows.layer_index], suffixes, b'" ']
         columns += [texts(x[rows.nodes]), b" ", texts(y[rows.nodes]), b" ellipse\n"]
         file.write(weave(columns, len(suffixes)))
 

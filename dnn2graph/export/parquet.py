@@ -150,13 +150,13 @@ def _write_nodes(file: BinaryIO, graph: NeuralGraph, numbers: dict[str, np.ndarr
 def _node_batch(rows: NodeRows, numbers: dict[str, np.ndarray], schema: pa.Schema) -> pa.RecordBatch:
     import pyarrow as pa
 
-    count = rows.nodes.stop - rows.nodes.start
+    count = len(rows.nodes)
 
     def repeated(text: str | None) -> pa.DictionaryArray:
         return pa.DictionaryArray.from_arrays(np.zeros(count, np.int32), [text or ""])
 
     columns = [
-        np.arange(rows.nodes.start, rows.nodes.stop),
+        rows.nodes,
         rows.labels(),
         repeated(clean(rows.layer.name)),
         np.full(count, rows.layer_index, np.int32),

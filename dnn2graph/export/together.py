@@ -21,8 +21,10 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux
 def replacing_together(*paths: Path) -> Iterator[list[BinaryIO]]:
     """Open files of one folder for writing that take their places only when all of them are complete.
 
-    As :func:`.replacing`; whatever stops the writing, all old files stay. (Only a process that is killed outright
-    between the last two steps, which rename complete files, leaves a new one beside an old one.)
+    As :func:`.replacing`; whatever stops the writing, all old files stay. No file system renames two files in one step:
+    a process that is killed outright just between the last steps, one rename for each file and nothing else, leaves
+    complete new files beside complete old ones. Then the old ones that were replaced, and the new ones that were not,
+    lie in the folder ``.dnn2graph-….tmp`` that it leaves behind; writing again makes the set whole.
 
     Raises
     ------
@@ -48,17 +50,19 @@ def replacing_together(*paths: Path) -> Iterator[list[BinaryIO]]:
 
 
 def _move_all(folder: Path, paths: Collection[Path]) -> None:
-    """Move files into their places; if one cannot be, put the old ones back."""
+    """Move files into their places, one directly after the other; if one cannot be, put the old ones back."""
+    targets = [Path(os.path.realpath(path)) for path in paths]  # a link stays a link, to the new file
     with ExitStack() as undo:
-        for path in paths:
+        for path, target in zip(paths, targets, strict=True):
             with explaining(path):
                 old = folder / f"{path.name}.old"
-                target = Path(os.path.realpath(path))  # a link stays a link, to the new file
                 if target.exists():
                     _keep(target, old)
                     undo.callback(old.replace, target)
                 else:
                     undo.callback(target.unlink, missing_ok=True)
+        for path, target in zip(paths, targets, strict=True):
+            with explaining(path):
                 (folder / path.name).replace(target)
         undo.pop_all()
 

@@ -52,8 +52,14 @@ class Listed:
 
     def sums(self, kernel: Tensor, part: str) -> tuple[np.ndarray, np.ndarray]:
         """Sum the edges into each output and out of each input; see :meth:`.Convolution.sums`."""
-        weights = part_of(kernel.double().cpu().numpy(), part)
-        return np.bincount(self.target, weights, self.outputs), np.bincount(self.source, weights, self.inputs)
+        into, out_of = np.zeros(self.outputs), np.zeros(self.inputs)
+        size = max(BLOCK_EDGES, self.inputs + self.outputs)  # a copy in float64 of all weights could be too much
+        for begin in range(0, len(self.source), size):
+            block = slice(begin, begin + size)
+            weights = part_of(kernel[block].detach().double().cpu().numpy(), part)
+            into += np.bincount(self.target[block], weights, self.outputs)
+            out_of += np.bincount(self.source[block], weights, self.inputs)
+        return into, out_of
 
     def tensor_sums(self, kernel: Tensor, part: str) -> tuple[Tensor, Tensor]:
         """Sum as :meth:`sums` does, in torch operations that autograd follows; see :meth:`.Convolution.tensor_sums`."""
@@ -72,6 +78,16 @@ class Listed:
         return np.bincount(self.source, minlength=self.inputs)
 
     def rows(self, kernel: np.ndarray, block_edges: int = BLOCK_EDGES) -> Iterator[RowBlock]:
-        """Yield the edges as one block; see :meth:`.Convolution.rows`."""
-        if len(kernel):
-            yield RowBlock(0, self.row_counts()[None], self.target[None], kernel[None])
+        """Yield the edges input by input, in blocks of at most ``block_edges``, or one input's if those are more.
+
+        See :meth:`.Convolution.rows`.
+        """
+        counts = self.row_counts()
+        ends = np.cumsum(counts)
+        begin = first = 0  # of the block: its first edge and its first input
+        while begin < len(kernel):
+            last = max(int(np.searchsorted(ends, begin + block_edges, side="right")), first + 1)
+            end = int(ends[last - 1])
+            if end > begin:
+                yield RowBlock(first, counts[None, first:last], self.target[None, begin:end], kernel[None, begin:end])
+            begin, first = end, last

@@ -34,7 +34,10 @@ CHUNK = 1 << 22  # bytes read at a time
 
 
 def read_graphml(path: Path) -> StoredGraph:
-    """Read a file that :func:`dnn2graph.write_graphml` wrote; see :func:`dnn2graph.read`."""
+    """Read a file that :func:`dnn2graph.write_graphml` wrote; see :func:`dnn2graph.read`.
+
+    Nodes without an edge that were left out are there again, but for their biases, which the file does not hold.
+    """
     with reading(path, "it is truncated or damaged; copy it again, or write it again"), _opened(path) as file:
         topology = _topology(file, path)
         bias, edges = _numbers(file, topology, path)
@@ -70,12 +73,22 @@ def _numbers(file: BinaryIO, topology: Topology, path: Path) -> tuple[np.ndarray
             weights = np.array(weight).astype(np.float64).astype(topology.dtype)
             columns.append((*ends, weights, np.fromiter((kinds[each] for each in kind), np.int8, len(kind))))
     found = StoredEdges(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
-    if len(found.weights) != topology.extra["edges"] or [int(node) for node, _ in nodes] != list(range(topology.nodes)):
+    return _bias(nodes, len(found.weights), topology, path), found
+
+
+def _bias(nodes: list[tuple[bytes, ...]], edges: int, topology: Topology, path: Path) -> np.ndarray:
+    """Give the bias of all nodes, 0 of those that were left out; raise LoadError if a node or an edge is missing."""
+    shown = topology.extra.get("shown", topology.nodes)
+    ids = np.array([node for node, _ in nodes] or np.zeros(0)).astype(np.int64)
+    in_order = (np.diff(ids, prepend=-1) > 0).all() and ids.max(initial=-1) < topology.nodes
+    if edges != topology.extra["edges"] or len(ids) != shown or not in_order:
         raise LoadError(
-            f"'{path}' is damaged: it holds {len(nodes):,} of {topology.nodes:,} nodes and {len(found.weights):,} of "
+            f"'{path}' is damaged: it holds {len(ids):,} of {shown:,} nodes and {edges:,} of "
             f"{topology.extra['edges']:,} edges: write it again"
         )
-    return np.array([bias for _, bias in nodes] or np.zeros(0)).astype(np.float64), found
+    bias = np.zeros(topology.nodes)
+    bias[ids] = np.array([value for _, value in nodes] or np.zeros(0)).astype(np.float64)
+    return bias
 
 
 def _records(file: BinaryIO, path: Path) -> Iterator[bytes]:

@@ -83,7 +83,7 @@ def sparsify(
     -------
     SparseGraph
         A :class:`NeuralGraph` with the kept edges and the same layers and node ids; ``receipt`` says what was lost.
-        Nodes that lose all edges stay, as isolated nodes.
+        Nodes that lose all edges stay, as isolated nodes; files for viewers leave them out with ``isolated="drop"``.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..links import Convolution, Links
+from ..links import Convolution, Links, Listed
 from ..links.sums import as_numpy
 from ..nodes import Nodes
 from .unroll import Unroller
@@ -178,10 +178,11 @@ class _Filter:
         """Mark entries of a slab, flat."""
         geometry = self.links.map
         self._look_up(bounds)
-        if not isinstance(geometry, Convolution):
+        if isinstance(geometry, Listed):
             part = slice(first, first + len(slab))
             least = np.minimum(self._of_input[geometry.source[part]], self._of_output[geometry.target[part]])
             return np.asarray(slab >= least)
+        assert isinstance(geometry, Convolution)
         per_in, per_out = geometry.in_channels // geometry.groups, geometry.out_channels // geometry.groups
         rows, columns, taps = slab.shape
         out, place = divmod(first // taps, per_in)

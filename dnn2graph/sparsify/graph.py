@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..export.nodes import isolated_nodes
 from ..graph import NeuralGraph
 from ..links import Links, Listed
 from ..nodes import NO_NODE, Nodes
@@ -37,11 +38,8 @@ class SparseGraph(NeuralGraph):
     receipt: Receipt | None = None
 
     def isolated(self) -> np.ndarray:
-        """Mark the nodes without an edge, bool (nodes,): to be left out of a picture, or hidden in a viewer."""
-        degree = np.zeros(self.number_of_nodes())
-        for links in self.links:
-            links.add_strengths(degree, degree, "nonzero")
-        return degree == 0
+        """Mark the nodes without an edge, bool (nodes,); files for viewers leave them out with ``isolated="drop"``."""
+        return isolated_nodes(self)
 
     def __repr__(self) -> str:
         kept = f"{self.receipt.kept:,} of {self.receipt.edges:,} edges, " if self.receipt else ""
@@ -68,6 +66,9 @@ def _listed(links: Links, edges: Edges) -> Links:
     else:
         entry = torch.from_numpy(np.ascontiguousarray(edges.entries))
         weight = Call(picked_entries, (links.weight, links.map.kernel_shape, entry))
+    scale = links.source_scale(edges.sources)
+    if scale is not None:
+        weight = Call(scaled_entries, (weight, torch.from_numpy(scale)))
     geometry = Listed(sources.size, targets.size, source, target)
     return replace(links, source_nodes=sources, target_nodes=targets, map=geometry, weight=weight)
 
@@ -110,3 +111,11 @@ def summed_entries(kernel: Tensor, shape: tuple[int, ...], entry: Tensor, place:
     """Sum the entries of a kernel that make each of ``count`` edges."""
     picked = picked_entries(kernel, shape, entry)
     return picked.new_zeros(count).index_add(0, place.to(kernel.device), picked)
+
+
+def scaled_entries(weights: Tensor, scale: Tensor) -> Tensor:
+    """Multiply weights in their own precision; a product that is too small for it stays an edge."""
+    exact = weights.double() * scale.to(weights.device)
+    scaled, limits = exact.to(weights.dtype), torch.finfo(weights.dtype)
+    smallest = torch.full_like(scaled, limits.smallest_normal * limits.eps).copysign(scaled)
+    return torch.where((scaled == 0) & (exact != 0), smallest, scaled)

@@ -24,6 +24,7 @@ class Unroller:
     """
 
     def __init__(self, links: Links) -> None:
+        assert isinstance(links.map, Convolution | Listed)  # else the links are irregular
         self.map = links.map
         self.sources, self.targets = links.source_nodes, links.target_nodes
         self._reached: dict[int, tuple[np.ndarray, np.ndarray]] = {}
