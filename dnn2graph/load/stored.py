@@ -16,7 +16,7 @@ from ..topology import Topology
 from ..weights import Constant, Weights
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class StoredGraph(NeuralGraph):
     """A graph that was read from a file: layers, biases and edges, whose weights are numbers.
 
