@@ -9,7 +9,7 @@ import igraph
 import pandas as pd
 import pytest
 
-from examples import contact_sheet, demo, fluctuation_penalty, record_training
+from examples import against_chance, contact_sheet, demo, fluctuation_penalty, record_training
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -64,3 +64,15 @@ def test_the_contact_sheet_shows_the_networks_that_are_at_hand(tmp_path, monkeyp
 def test_the_shipped_networks_are_those_that_their_page_describes(name):
     found = hashlib.sha256((ROOT / "data" / name).read_bytes()).hexdigest()
     assert found in (ROOT / "data" / "README.md").read_text()
+
+
+def test_a_network_is_compared_with_nulls_that_keep_something_of_it(tmp_path, monkeypatch, capsys):
+    arguments = ["--network", "digits_cnn", "--nulls", "19", "--unrolled", "9", "-o", str(tmp_path / "chance.png")]
+    monkeypatch.setattr(sys, "argv", ["against_chance", *arguments])
+    against_chance.main()
+    assert "chance.png" in capsys.readouterr().out
+    assert (tmp_path / "chance.png").read_bytes().startswith(b"\x89PNG")
+    scores = against_chance.compared(against_chance.load("digits_cnn"), 9, 3, 1)["z"]
+    kept = scores[:, "in-weight-shuffle"].isna()  # what enters the last layer is all that its strengths hold
+    assert kept["fluctuation of classifier"]
+    assert not kept["fluctuation of conv2"]
