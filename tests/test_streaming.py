@@ -151,6 +151,18 @@ def test_zeros_are_no_edges(compiled, use, saved):
 
 
 @PASSES
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("height", [4, 5, 6, 7])  # the compiled pass takes four rows at a time
+def test_weights_of_one_sign_have_extremes_other_than_zero(height, sign, compiled, use, saved):
+    use(compiled)
+    weights = sign * gaussian(height, 50).abs().float()
+    found = measure_file(saved(w=weights))["w"]
+    assert (found.moments.min, found.moments.max) == (weights.min(), weights.max())
+    assert (found.moments.count, found.zeros) == (weights.numel(), 0)
+    assert found.moments.l1 == pytest.approx(float(weights.double().abs().sum()), rel=1e-12)
+
+
+@PASSES
 def test_nan_and_infinity_are_counted_and_leave_other_tensors_alone(compiled, use, saved):
     use(compiled)
     wrong = torch.ones(6, 4)

@@ -27,7 +27,7 @@ class Totals:
     ----------
     size : int
     low, high : float
-        The extremes; meaningless beside NaN.
+        The extremes; meaningless beside NaN. Zero may come from padding where all weights have one sign.
     zeros : int
         Likewise.
     l1 : float
@@ -156,7 +156,7 @@ def moments(found: Totals, weights: Callable[[], Iterator[np.ndarray]]) -> Momen
         return Moments(nan, nan, nan, nan, nan, nan, l1=nan, l2=nan, count=count)
     first, second, third, fourth = (found.powers / max(1, count)).tolist()
     variance = second - first**2
-    extreme_is_zero = found.zeros > 0 and not found.low < 0 < found.high
+    extreme_is_zero = 0 in (found.low, found.high)
     if extreme_is_zero or not variance * FAR > first**2:
         return moments_in_two_passes(lambda: ((each, np.ones(1, np.int64)) for each in weights()))
     about_mean = third - 3 * first * second + 2 * first**3
