@@ -366,7 +366,7 @@ def test_an_archive_beyond_the_memory_that_is_free_is_refused_before_anything_is
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10e6))
     tracemalloc.start()
     try:
-        with pytest.raises(dg.MemoryBudgetError, match=r"6,000,000 edges takes about 48.0 MB, the budget is 5.0 MB"):
+        with pytest.raises(dg.MemoryBudgetError, match=r"edges takes about 48.0 MB, the budget is 5.0 MB"):
             write(graph, tmp_path / "graph.npz")
         peak = tracemalloc.get_traced_memory()[1]
     finally:

@@ -6,6 +6,7 @@ import base64
 import csv
 import json
 import re
+from importlib import import_module
 from itertools import pairwise
 
 import numpy as np
@@ -17,17 +18,17 @@ from torch import nn
 
 import dnn2graph as dg
 from dnn2graph.activity import activations
-from dnn2graph.cli import report as command
 from dnn2graph.nulls import significance
 from dnn2graph.plot.page.template import unpack
 from dnn2graph.profile import profile
-from dnn2graph.report import report, write
+from dnn2graph.report import contents, report, write
 from dnn2graph.report.contents import histograms
 from tests import pages
 from tests.networks import by_hand, every_network, graph_of, traced
 from tests.pages import NASTY, Parsed, watched
 
 browser = pages.browser
+command = import_module("dnn2graph.cli.report")  # the package's attribute of that name is the command
 
 QUICK = {"measures": ["degree", "strength_abs", "reciprocity"], "nulls": 39}
 BURST = 8  # files that a page saves at once: Chromium ignores more than ten in a second
@@ -196,7 +197,7 @@ def test_communities_are_shown_where_they_were_measured(tmp_path):
 
 
 def test_tables_of_nodes_are_shortened_to_the_strongest(tmp_path, monkeypatch):
-    monkeypatch.setattr("dnn2graph.report.contents.MOST_NODES", 3)
+    monkeypatch.setattr(contents, "MOST_NODES", 3)
     parsed = written(by_hand(), tmp_path / "net.html")
     strongest = np.sort(np.argsort(-dg.strength(by_hand(), weight="abs"), kind="stable")[:3])
     for name in ("nodes", "profile_nodes"):
@@ -205,7 +206,7 @@ def test_tables_of_nodes_are_shortened_to_the_strongest(tmp_path, monkeypatch):
 
 
 def test_of_a_graph_that_is_too_big_the_strongest_edges_are_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr("dnn2graph.report.contents.MOST_MEASURED", 30)
+    monkeypatch.setattr(contents, "MOST_MEASURED", 30)
     _, graph = perceptron(12, 8, 3)
     parsed = written(graph, tmp_path / "net.html")
     assert "Measured on the strongest 30 edges" in parsed.text
