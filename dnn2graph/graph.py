@@ -221,17 +221,20 @@ class NeuralGraph:
         WeightsError
             If a parameter that the graph needs is missing or has another shape; all of them are named.
         """
-        wrong = []
+        wrong, tied = [], {}
         for name in self.parameters():
             known = self.weights[name]
             if name not in state_dict:
-                if known.requires_grad or isinstance(known, torch.nn.Parameter):
+                other = next((each for each in state_dict if self.weights.get(each) is known), None)
+                if other is not None:  # files hold tied parameters by one of their names
+                    tied[name] = state_dict[other]
+                elif known.requires_grad or isinstance(known, torch.nn.Parameter) or known.is_meta:
                     wrong.append(f"{name} is missing")
             elif state_dict[name].shape != known.shape:
                 wrong.append(f"{name} is {tuple(state_dict[name].shape)} instead of {tuple(known.shape)}")
         if wrong:
             raise WeightsError("these weights do not fit the graph: " + "; ".join(wrong))
-        weights = _laid_over(self.weights, state_dict)
+        weights = _laid_over(_laid_over(self.weights, tied), state_dict)
         dtype = common_dtype([weights[name] for name in self.parameters()], self.dtype)
         return replace(
             self, weights=weights, dtype=dtype, links=tuple(links.with_weights(weights, dtype) for links in self.links)

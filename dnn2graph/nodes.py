@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from math import prod
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 NO_NODE = -1
+
+
+class Table(Protocol):
+    """From old node ids to new ones; indexed by a slice or an array of ids."""
+
+    def __getitem__(self, nodes: Any, /) -> Any: ...
 
 
 class Nodes:
@@ -95,7 +102,7 @@ class Nodes:
         """Give the same ids another shape."""
         return Nodes(self._ids, shape)
 
-    def renumbered(self, table: np.ndarray) -> Nodes:
+    def renumbered(self, table: Table) -> Nodes:
         """Replace each id ``i`` by ``table[i]``; elements that are no node stay so."""
         if isinstance(self._ids, range):
             return Nodes(table[self._ids.start : self._ids.stop], self.shape)

@@ -112,12 +112,18 @@ class Call(Expression):
 
 def _given(weights: Weights, name: str) -> Tensor:
     try:
-        return weights[name]
+        tensor = weights[name]
     except KeyError:
         raise WeightsError(
             f"the graph needs the parameter {name!r}, which is not among the given weights: "
             "pass a state dict of the same architecture"
         ) from None
+    if tensor.is_meta:
+        raise WeightsError(
+            f"the parameter {name!r} has no values, since the graph was traced from a model on the meta device: "
+            "attach weights with graph.with_weights(...)"
+        )
+    return tensor
 
 
 def _evaluate(part: Any, weights: Weights, values: Sequence[Tensor]) -> Any:

@@ -362,7 +362,8 @@ def test_unsupported_operations_have_a_line_each(folder):
     assert result.stdout == ""
     lines = result.stderr.splitlines()
     assert lines[0].startswith("dnn2graph: 2 operation(s)")
-    assert [line.split(": ")[1].split(" on ")[0] for line in lines[1:3]] == ["aten._fft_r2c.default", "aten.abs.default"]
+    named = [line.split(": ")[1].split(" on ")[0] for line in lines[1:3]]
+    assert named == ["aten._fft_r2c.default", "aten.abs.default"]
 
 
 @pytest.mark.parametrize(

@@ -1025,56 +1025,54 @@ def test_tracing_does_not_depend_on_the_values_of_the_example():
 
 
 def test_all_unsupported_operations_are_named_at_once():
-    class Sampler(nn.Module):
+    class Spectrum(nn.Module):
         def forward(self, x):
-            return F.grid_sample(x, torch.zeros(len(x), 2, 2, 2), align_corners=False)
+            return torch.view_as_real(torch.fft.rfft(x))
 
     class Model(nn.Module):
         def __init__(self):
             super().__init__()
-            self.head = nn.Sequential(nn.Conv2d(3, 2, 1), Sampler())
+            self.head = nn.Sequential(nn.Conv2d(3, 2, 1), Spectrum())
 
         def forward(self, x):
-            return self.head(x.sort(1)[0].cumsum(2)).flatten(1)
+            return self.head(torch.linalg.svdvals(torch.linalg.inv(x))[..., None].expand_as(x)).flatten(1)
 
     with pytest.raises(dg.UnsupportedOperation) as caught:
-        trace(Model(), 1, 3, 4, 5)
+        dg.from_torch(Model(), torch.eye(4).expand(1, 3, 4, 4))
     found = caught.value.operations
-    assert len(found) == 3
-    assert [re.search(r"aten\.\w+", line)[0] for line in found] == ["aten.sort", "aten.cumsum", "aten.grid_sampler_2d"]
+    operations = [re.search(r"aten\.\w+", line)[0] for line in found]
+    assert operations == ["aten.linalg_inv_ex", "aten._linalg_svd", "aten._fft_r2c"]
     assert found[0].startswith("Model: ")
     assert found[2].startswith("head.1: ")
-    assert "(1, 3, 4, 5)" in found[0]
-    assert "(1, 2, 4, 5)" in found[2]
+    assert "(1, 3, 4, 4)" in found[0]
+    assert "(1, 2, 4, 4)" in found[2]
     for line in found:
         assert line in str(caught.value)
     assert "@dnn2graph.rule" in str(caught.value)
 
 
 def test_an_operation_that_occurs_often_is_named_once_for_each_place():
-    model = Net(lambda self, x: x.cumsum(1).cumsum(1) + self.a(x).cumsum(1), a=identity(2))
+    model = Net(lambda self, x: torch.linalg.inv(torch.linalg.inv(x)) + torch.linalg.inv(self.a(x)), a=identity(2))
     with pytest.raises(dg.UnsupportedOperation) as caught:
-        trace(model, 1, 2)
+        dg.from_torch(model, torch.eye(2)[None])
     assert len(caught.value.operations) == 1
 
 
-def test_a_rule_of_ones_own_makes_an_operation_known():
+def test_a_rule_of_ones_own_makes_an_operation_known(monkeypatch):
     from dnn2graph.trace import registry
     from dnn2graph.trace.build import activation
 
     operation = torch.ops.aten.cumsum.default
-    try:
+    monkeypatch.delitem(registry.RULES, operation)  # and put back in the end
 
-        @dg.rule(operation)
-        def _(watch, operation):
-            activation(watch, operation)
+    @dg.rule(operation)
+    def _(watch, operation):
+        activation(watch, operation)
 
-        model = nn.Sequential(linear([[1], [2]]), Net(lambda self, x: x.cumsum(1)))
-        graph = trace(model, 1, 1, granularity="position")
-        assert graph.layers[-1].activation == "cumsum"
-        assert graph.replay(tensor([[1]])).tolist() == [[1, 3]]
-    finally:
-        registry.RULES.pop(operation, None)
+    model = nn.Sequential(linear([[1], [2]]), Net(lambda self, x: x.cumsum(1)))
+    graph = trace(model, 1, 1, granularity="position")
+    assert graph.layers[-1].activation == "cumsum"
+    assert graph.replay(tensor([[1]])).tolist() == [[1, 3]]
 
 
 @both
@@ -1117,7 +1115,7 @@ def test_an_empty_branch_beside_a_full_one_is_traced(granularity):
     [
         (lambda self, x: None, "NoneType"),
         (lambda self, x: "text", "str"),
-        (lambda self, x: self.a(x).sum().item(), "_local_scalar_dense"),
+        (lambda self, x: self.a(x).sum().item(), "float"),
         (lambda self, x: self.a(x).detach().numpy().tolist(), "list"),
         (lambda self, x: torch.ones(1, 2), "Tensor"),
         (lambda self, x: self.a.weight, "Parameter|Tensor"),
@@ -1166,36 +1164,69 @@ def test_something_that_is_no_module_is_refused():
 
 
 @both
-def test_batch_statistics_are_refused(granularity):
-    for norm in (nn.BatchNorm1d(2, track_running_stats=False), nn.InstanceNorm1d(2)):
-        with pytest.raises(dg.UnsupportedOperation, match=r"batch statistics|own statistics"):
+def test_statistics_of_a_whole_batch_are_refused(granularity):
+    for norm in (nn.BatchNorm1d(2, track_running_stats=False), Net(batch_normalised)):
+        with pytest.raises(dg.UnsupportedOperation, match="batch statistics"):
             trace(nn.Sequential(norm), 1, 2, 4, granularity=granularity)
 
 
-@both
-@pytest.mark.parametrize(
-    "forward",
-    [
-        lambda self, x: x.gather(1, x.argmax(1)[:, None]),
-        lambda self, x: x.gather(1, x.max(1)[1][:, None]),
-        lambda self, x: x[:, x.min(1).indices],
-        lambda self, x: F.max_pool1d(x[:, None], 2, return_indices=True)[1] * x[:, None, :1],
-        lambda self, x: x[:, x[0] > 0],
-        lambda self, x: (x, x.max(1)[1]),
-    ],
-    ids=["argmax", "max", "min", "pool", "mask", "returned"],
-)
-def test_places_that_depend_on_the_values_are_refused(forward, granularity):
-    model = nn.Sequential(identity(3), Net(forward))
-    with pytest.raises(dg.UnsupportedOperation):
-        trace(model, 1, 3, granularity=granularity)
+def batch_normalised(self, x):
+    return F.batch_norm(x, None, None, training=True)
+
+
+# --- what holds for the example only ---------------------------------------------------------------------------------
+
+CHOICES = {
+    "argmax": lambda self, x: x.gather(1, x.argmax(1)[:, None]),
+    "max": lambda self, x: x.gather(1, x.max(1)[1][:, None]),
+    "min": lambda self, x: x.gather(1, x.min(1).indices[:, None]),
+    "pool": lambda self, x: F.max_pool1d(x[:, None], 2, return_indices=True)[1] * x[:, None, :1],
+    "mask": lambda self, x: torch.stack([each[each > 2] for each in x]),
+    "branch": lambda self, x: torch.stack([each if each[0] < 2 else -each for each in x]),
+}
 
 
 @both
-def test_a_path_that_depends_on_the_values_is_refused(granularity):
+@pytest.mark.parametrize("choice", CHOICES)
+def test_places_and_branches_are_those_that_the_example_chose(choice, granularity):
+    model = nn.Sequential(identity(3), Net(CHOICES[choice]))
+    example, other = tensor([[1, 3, 2]]), tensor([[5, 1, 2]])  # the largest and the smallest stand elsewhere
+    graph = dg.from_torch(model, example, granularity=granularity)
+    assert len(graph.notes) == 1
+    assert graph.notes[0].startswith("1: aten.")
+    assert "what the example gave" in graph.notes[0]
+    assert dg.verify(model, graph, example).ok
+    found = dg.verify(model, graph, torch.cat([example, other]))
+    assert not found.ok
+    assert found.max_rel_error > 0.1
+    assert graph.notes[0] in str(found)
+
+
+@both
+def test_a_chosen_place_that_is_returned_is_a_constant_and_unchecked(granularity):
+    model = nn.Sequential(identity(3), Net(lambda self, x: (x, x.max(1)[1])))
+    graph = dg.from_torch(model, tensor([[1, 3, 2]]), granularity=granularity)
+    assert graph.notes == ("output 1 of the model is a choice, the graph has what the example gave",)
+    assert graph.output.leaves[1].tolist() == [1]
+    found = dg.verify(model, graph, tensor([[1, 3, 2], [5, 1, 2]]))
+    assert found.ok
+    assert "output 1" in found.unchecked
+
+
+@both
+def test_a_path_that_another_example_takes_is_another_graph(granularity):
     model = Net(lambda self, x: self.a(x) if x.sum() > 0 else -x, a=identity(2))
-    with pytest.raises(dg.UnsupportedOperation):
-        trace(model, 1, 2, granularity=granularity)
+    one, other = torch.ones(1, 2), -torch.ones(1, 2)
+    graphs = [dg.from_torch(model, x, granularity=granularity) for x in (one, other)]
+    assert [layer_kinds(graph)[1] for graph in graphs] == ["linear", "scale"]
+    for graph, x in zip(graphs, (one, other), strict=True):
+        assert len(graph.notes) == 1
+        assert dg.verify(model, graph, x).ok
+    if granularity == "channel":
+        assert not dg.verify(model, graphs[0], other).ok
+    else:
+        with pytest.raises(dg.ModelError, match="another path"):
+            dg.verify(model, graphs[0], other)
 
 
 @both

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..nodes import Nodes
-from ..weights import Expression, Weights
+from ..weights import Constant, Expression, Weights
 from .axis import Axis, Sliding, Window
 from .convolution import BLOCK_EDGES, Convolution
 from .listed import Listed
@@ -122,8 +122,19 @@ class Links:
             return torch.func.vjp(self.apply, anywhere)[1](y)[0]
 
     @property
+    def has_values(self) -> bool:
+        """Whether the weights are known: those of a model on the meta device are not, until some are attached."""
+        return not any(self.weights[name].is_meta for name in self.weight.parameters())
+
+    @property
     def nnz(self) -> int:
-        """Number of edges: pairs of nodes joined by a weight that is not zero."""
+        """Number of edges: pairs of nodes joined by a weight that is not zero; of unknown weights none counts as zero.
+
+        So the number for a graph without weights is the most that it can be.
+        """
+        if not self.has_values:
+            ones = Constant(torch.ones((), dtype=self.dtype).expand(self.map.kernel_shape))
+            return replace(self, weight=ones).nnz
         if self.meets_again:
             return sum(len(block.weights) for block in self.blocks())
         if isinstance(self.map, Scaled):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import Dnn2graphError, InputError, ModelError, UnsupportedOperation
-from ..graph import GRANULARITIES, Layer, NeuralGraph, assemble, common_dtype
+from ..graph import GRANULARITIES, Layer, NeuralGraph, Output, assemble, common_dtype
 from ..weights import AGGREGATES
 from .channels import channel_classes
+from .hollow import REMEDY, Run, needs_values, running
 from .inputs import as_arguments, input_tensors, one_sample
 from .registry import rule
-from .simplify import Draft, finish, simplify
+from .simplify import Draft, finish, leave_out_gates, simplify
 from .watch import Options, Watch
 
-__all__ = ["from_torch", "rule", "traced"]
+__all__ = ["Options", "from_torch", "graph_of", "prepared", "reached_nodes", "rule", "traced", "watched"]
 
 
 def from_torch(
@@ -33,6 +35,7 @@ def from_torch(
     example_kwargs: Mapping[str, Any] | None = None,
     batch_axis: int | None = 0,
     vocabulary: str = "entries",
+    gates: bool = True,
 ) -> NeuralGraph:
     """Trace a model into the graph that computes it, by watching one forward pass.
 
@@ -61,6 +64,9 @@ def from_torch(
         The axis of every input along which samples lie; None if each input is one sample as it stands.
     vocabulary : {"entries", "aggregate"}
         Whether an embedding has a node for each entry of its vocabulary, or one whose links aggregate all entries.
+    gates : bool
+        Whether the graph has links of the kind "gate", from the operands of products and of other functions of several
+        neurons. Without them it also lacks nodes that only gates lead to and from, such as normalisers.
 
     Returns
     -------
@@ -83,7 +89,7 @@ def from_torch(
     >>> graph.number_of_nodes(), graph.number_of_edges()
     (9, 18)
     """
-    options = Options(granularity, aggregate, shared, simplify, fold_norm, batch_axis, vocabulary)
+    options = Options(granularity, aggregate, shared, simplify, fold_norm, batch_axis, vocabulary, gates)
     return traced(model, as_arguments(example_input), dict(example_kwargs or {}), options)[0]
 
 
@@ -91,56 +97,99 @@ def traced(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, keep_values: bool = False
 ) -> tuple[NeuralGraph, list[Tensor]]:
     """Trace a model; with ``keep_values`` also return what each operation of the run gave, by ``Layer.origin``."""
-    _check(model, options)
-    args, kwargs, batch_axis = one_sample(args, kwargs, options.batch_axis)
-    options = Options(**{**vars(options), "batch_axis": batch_axis})
-    inputs = input_tensors(args, kwargs)
-    watch = Watch(model, options, keep_values)
-    try:
-        classes = None if watch.by_position else channel_classes(model, args, kwargs, inputs)
-        layers = [_input_layer(watch, place, x, classes) for place, x in enumerate(inputs)]
-        with torch.no_grad(), watch.modules.watching(), watch:
-            result = model(*args, **kwargs)
-    except Dnn2graphError:
-        raise
-    except Exception as error:
-        if "HigherOrderOperator" in str(error):
-            watch.refuse_name(str(error).split("HigherOrderOperator ")[1].split()[0])
-            raise UnsupportedOperation(list(watch.unsupported)) from error
-        raise ModelError(_explain(error, inputs, batch_axis)) from error
-    output = watch.output(result)
-    if watch.unsupported:
-        raise UnsupportedOperation(list(watch.unsupported))
-    watch.close_loops()
-    draft = Draft(watch.layers, watch.links, output)
-    if not list(output.nodes()):
-        raise ModelError(
-            f"the model returned {type(result).__name__}, and no tensor in it depends on the input as far as its "
-            "operations tell: return tensors, and do not leave torch (numpy, plain numbers) on the way"
-        )
-    if options.simplify:
-        _simplify(draft, options)
-    finished, links, output = finish(draft)
-    used = {layer.name for layer in layers}
-    graph = assemble(
-        finished,
-        links,
-        common_dtype(inputs),
-        output=output,
-        weights=watch.expressions.weights,
-        granularity=options.granularity,
-        aggregate=options.aggregate,
-        inputs=tuple(layer for layer in finished if layer.name in used),
-        folded=watch.folded,
-        options=vars(options),
-        notes=tuple(watch.notes),
-    )
+    with prepared(model, args, kwargs, options) as (args, kwargs, options, run):
+        if run.hollow and keep_values:
+            raise ModelError(f"the model must be run to be compared with its graph, and {REMEDY}")
+        watch, result = watched(model, args, kwargs, options, keep_values, run)
+        output = watch.output(result)
+        if watch.unsupported:
+            raise UnsupportedOperation(list(watch.unsupported))
+        if not list(output.nodes()):
+            raise ModelError(
+                f"the model returned {type(result).__name__}, and no tensor in it depends on the input as far as its "
+                "operations tell: return tensors, and do not leave torch (numpy, plain numbers) on the way"
+            )
+        graph = graph_of(watch, output)
     _check_reached(graph, watch.notes)
     return graph, watch.values
 
 
-def _explain(error: Exception, inputs: list[Tensor], batch_axis: int | None) -> str:
+@contextmanager
+def prepared(
+    model: nn.Module, example_input: Any, example_kwargs: Mapping[str, Any] | None, options: Options
+) -> Iterator[tuple[tuple[Any, ...], dict[str, Any], Options, Run]]:
+    """Check what :func:`from_torch` is given, and let the model run, with or without weights.
+
+    Yields
+    ------
+    args, kwargs
+        One sample of the example.
+    options
+        With the batch axis that it has.
+    run
+    """
+    _check(model, options)
+    args, kwargs, batch_axis = one_sample(as_arguments(example_input), dict(example_kwargs or {}), options.batch_axis)
+    with running(model) as run:
+        yield args, kwargs, Options(**{**vars(options), "batch_axis": batch_axis}), run
+
+
+def watched(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], options: Options, keep_values: bool, run: Run
+) -> tuple[Watch, Any]:
+    """Watch a model run on one sample; what it does not represent stands in ``unsupported``.
+
+    Raises
+    ------
+    ModelError
+        If the model raises.
+    """
+    inputs = input_tensors(args, kwargs)
+    watch = Watch(model, options, keep_values, run, common_dtype(inputs))
+    try:
+        classes = None if watch.by_position else channel_classes(model, args, kwargs, inputs, run)
+        for place, x in enumerate(inputs):
+            _input_layer(watch, place, x, classes)
+        with torch.no_grad(), watch.modules.watching(), watch:
+            return watch, model(*args, **kwargs)
+    except Dnn2graphError:
+        raise
+    except Exception as error:
+        if "HigherOrderOperator" not in str(error):
+            raise ModelError(_explain(error, inputs, options.batch_axis, run)) from error
+        watch.refuse_name(str(error).split("HigherOrderOperator ")[1].split()[0])
+        return watch, None
+
+
+def graph_of(watch: Watch, output: Output) -> NeuralGraph:
+    """Make the graph of what was watched."""
+    watch.close_loops()
+    options = watch.options
+    draft = Draft(watch.layers, watch.links, output)
+    if options.simplify:
+        _simplify(draft, options)
+    if not options.gates:
+        leave_out_gates(draft)
+    finished, links, output = finish(draft)
+    return assemble(
+        finished,
+        links,
+        watch.dtype,
+        output=output,
+        weights=watch.run.weights_of(watch.model),
+        granularity=options.granularity,
+        aggregate=options.aggregate,
+        inputs=tuple(layer for layer in finished if layer.kind == "input"),
+        folded=watch.folded,
+        options=vars(options),
+        notes=tuple(watch.notes),
+    )
+
+
+def _explain(error: Exception, inputs: list[Tensor], batch_axis: int | None, run: Run) -> str:
     """Say what the model raised, on what, and what to try."""
+    if run.hollow and needs_values(error):
+        return f"the model leaves torch or depends on values ({type(error).__name__}: {error}), and {REMEDY}"
     shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
     whole = "" if batch_axis is None else ", or pass batch_axis=None if it needs the whole example at once"
     return (
@@ -182,26 +231,30 @@ def _check(model: nn.Module, options: Options) -> None:
 
 def _check_reached(graph: NeuralGraph, notes: Collection[str]) -> None:
     """Raise if no output is reached from any input: a link was cut outside torch, or by whole numbers."""
-    reached = np.zeros(graph.number_of_nodes(), bool)
-    for layer in graph.inputs:
-        reached[layer.start : layer.stop] = True
-    changed = True
-    while changed:
-        changed = False
-        for links in graph.links:
-            assert links.target is not None
-            span = slice(links.target.start, links.target.stop)
-            source = links.source_nodes.flat
-            if not reached[span].all() and reached[source[source >= 0]].any():
-                changed = changed or not reached[span].any()
-                reached[span] = True
-    for nodes in graph.output.nodes():
-        present = nodes.flat[nodes.flat >= 0]
-        if reached[present].any():
-            return
+    reached = reached_nodes(graph)
+    if any(reached[nodes.flat[nodes.flat >= 0]].any() for nodes in graph.output.nodes()):
+        return
     cut = "; ".join(list(notes)[:3])
     raise ModelError(
         "no output of the model depends on any input as far as its operations tell: "
         + (f"everything passes through values that are taken as they are ({cut})" if cut else "values left torch on "
            "the way (numpy, plain numbers), or the output is a constant")
     )
+
+
+def reached_nodes(graph: NeuralGraph) -> np.ndarray:
+    """Mark the nodes of layers that values come to from the inputs, layer by layer; bool (nodes,)."""
+    reached = np.zeros(graph.number_of_nodes(), bool)
+    for layer in graph.inputs:
+        reached[layer.start : layer.stop] = True
+    ways = [(links.source_nodes, links.target) for links in graph.links if links.target is not None]
+    ways += [(nodes, layer) for layer in graph.layers for nodes in layer.operands]  # links of gates may be left out
+    ways.sort(key=lambda way: way[1].start)
+    changed = True
+    while changed:
+        changed = False
+        for nodes, layer in ways:
+            span = slice(layer.start, layer.stop)
+            if not reached[span].any() and reached[nodes.flat[nodes.flat >= 0]].any():
+                reached[span] = changed = True
+    return reached

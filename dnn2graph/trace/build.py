@@ -14,13 +14,13 @@ from ..links import Axis, Convolution, Window
 from ..nodes import NO_NODE, Nodes
 from ..weights import Aggregation, Call, Constant, Expression, Value
 from .connect import connect_elementwise, connect_operands
-from .ids import collapse, distinct_rows, fill_gaps
+from .ids import collapse, distinct_rows, fill_gaps, unexpanded, without_repeats
 from .watch import Ids, Operation, Watch
 
 
 def activation(watch: Watch, operation: Operation, name: str | None = None) -> None:
     """Make the output a layer that applies the operation to its one neuron operand, element by element."""
-    (operand,) = [t for t in tensor_arguments(operation) if watch.is_neuron(t)]
+    (operand,) = unique([t for t in tensor_arguments(operation) if watch.is_neuron(t)])
     out = operation.out if isinstance(operation.out, Tensor) else operation.out[0]
     source = watch.ids(operand).expand(out.shape)
     name = name or activation_name(operation)
@@ -56,7 +56,7 @@ def function(watch: Watch, operation: Operation, kind: str = "function") -> None
 def operand_nodes(watch: Watch, sources: Sequence[Ids]) -> Any:
     """Return the nodes that a layer function reads; in channel granularity, where none is computed, each once."""
     if not watch.by_position:
-        sources = [collapse(source)[0] for source in sources]
+        sources = [without_repeats(*collapse(source))[0][0] for source in sources]
     return tuple(Nodes(source.contiguous().numpy()) for source in sources)
 
 
@@ -94,7 +94,7 @@ def unique(tensors: Sequence[Tensor]) -> list[Tensor]:
 def channel_axis(watch: Watch, operand: Tensor, out: Tensor) -> int:
     """Tell which axis of an output counts channels: that of the layer it comes from, if it has its shape."""
     ids = watch.node_ids.read(operand)
-    first = int(ids.reshape(-1)[0]) if ids.numel() else NO_NODE
+    first = int(unexpanded(ids).reshape(-1)[0]) if ids.numel() else NO_NODE
     for layer in reversed(watch.layers):
         if layer.start <= first < layer.stop and layer.tensor_shape == tuple(out.shape):
             return layer.channel_axis + (len(layer.tensor_shape) - len(layer.shape))
@@ -148,8 +148,9 @@ def pool(
     pairs, count = torch.unique(rows[rows[:, 0] >= 0], dim=0, return_counts=True)
     nominal = prod(1 / _widest(axis).divisor for axis in windows.values())
     aggregation = Aggregation(watch.options.aggregate)
-    alike = [torch.full((1, 1, n * taps), nominal, dtype=torch.float64) for n in count.tolist()]
-    joined = torch.cat([aggregation(each) for each in alike])
+    levels, level = torch.unique(count, return_inverse=True)
+    alike = [torch.full((1, 1, n * taps), nominal, dtype=torch.float64) for n in levels.tolist()]
+    joined = torch.cat([aggregation(each) for each in alike])[level]
     groups = len(pairs)
     watch.link(kind, pairs[:, 0], pairs[:, 1], Convolution(groups, groups, groups=groups), Constant(joined))
 

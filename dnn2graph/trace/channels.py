@@ -10,15 +10,20 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from .hollow import Run
 from .ids import NodeIds
 from .modules import ModuleStack
 from .registry import RULES
-from .rules import convolution, embedding, linear, moves, normalisation
+from .rules import composed, convolution, embedding, linear, moves, normalisation
 from .watch import Operation
 
 CHANNEL_AXIS = {
-    convolution.convolution: -3,  # of (samples, channels, *positions): counted below
-    normalisation.batch_norm: -3,
+    convolution.convolution: 1,  # of (samples, channels, *positions)
+    normalisation.batch_norm: 1,
+    normalisation.group_norm: 1,
+    normalisation.instance_norm: 1,
+    normalisation.layer_norm: -1,
+    normalisation.rms_norm: -1,
     linear.product: -1,
     linear.biased_product: -1,
     linear.linear: -1,
@@ -32,8 +37,9 @@ class _Found(BaseException):
 class Probe(TorchDispatchMode):
     """Follow the inputs' elements to the first layers that read them."""
 
-    def __init__(self, inputs: Sequence[Tensor]) -> None:
+    def __init__(self, inputs: Sequence[Tensor], run: Run) -> None:
         super().__init__()
+        self.run = run
         self.node_ids = NodeIds()
         self.complete = False
         self.classes = [torch.full((x.numel(),), -1) for x in inputs]
@@ -44,21 +50,28 @@ class Probe(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":
+            return func(*args, **kwargs)
         followed = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor) and self.node_ids.knows(t)]
-        out = func(*args, **kwargs)
+        out = self.run(func, args, kwargs)
         if not followed or func.is_view or func._schema.is_mutable:
             return out
         rule = RULES.get(func)
-        if rule is embedding.embedding and self.node_ids.knows(args[1]):
-            self._classify(self.node_ids.read(args[1]), None)
+        index = _looked_up(rule, args)
+        if index is not None and self.node_ids.knows(index):
+            self._classify(self.node_ids.read(index), None)
         elif rule in CHANNEL_AXIS:
             operand = followed[0]
-            axis = 1 if CHANNEL_AXIS[rule] == -3 else -1
+            axis = CHANNEL_AXIS[rule]
+            if rule in (normalisation.layer_norm, normalisation.rms_norm):
+                axis = -len(args[1])  # the first of the axes that are normalised together
             if rule is linear.product and operand is not args[0]:
                 axis = -2 if operand.dim() > 1 else -1
             self._classify(self.node_ids.read(operand), axis)
+        elif (learned := _learned_axis(func, followed[0], args)) is not None:
+            self._classify(self.node_ids.read(followed[0]), learned)
         elif isinstance(out, Tensor):
-            if rule is moves.move:
+            if rule in (moves.move, embedding.index):
                 moves.move(self, Operation(func, args, kwargs, out))  # type: ignore[arg-type]
             elif torch.Tag.pointwise in func.tags and followed[0].shape == out.shape:
                 self.node_ids.write(out, self.node_ids.read(followed[0]))
@@ -71,6 +84,9 @@ class Probe(TorchDispatchMode):
     def moved_ids(self, tensor: Tensor) -> Tensor:
         """As :meth:`.Watch.moved_ids`, for moving operations."""
         return self.node_ids.read(tensor) if self.node_ids.knows(tensor) else torch.full(tensor.shape, -1)
+
+    def note(self, operation: object) -> None:
+        """As :meth:`.Watch.note`; the watcher tells it later."""
 
     def _classify(self, ids: Tensor, axis: int | None) -> None:
         """Let the places along an axis be channels; None: all elements are one."""
@@ -88,8 +104,27 @@ class Probe(TorchDispatchMode):
             raise _Found
 
 
+def _looked_up(rule: Any, args: Sequence[Any]) -> Tensor | None:
+    """Return the indices of a vocabulary among an operation's arguments, if it looks any up."""
+    if rule in (embedding.embedding, composed.embedding_bag):
+        return args[1]
+    return args[1][0] if rule is embedding.index and embedding.is_lookup(*args[:2]) else None
+
+
+def _learned_axis(func: Any, operand: Tensor, args: Sequence[Any]) -> int | None:
+    """Return the axis along which a parameter weighs or shifts elements, if an operation does that and nothing more."""
+    if torch.Tag.pointwise not in func.tags:
+        return None
+    learned = [t for t in args if isinstance(t, nn.Parameter) and t.dim() <= operand.dim() and t.numel() > 1]
+    for parameter in learned:
+        axes = [axis - parameter.dim() for axis, length in enumerate(parameter.shape) if length > 1]
+        if len(axes) == 1:
+            return axes[0]
+    return None
+
+
 def channel_classes(
-    model: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[Tensor]
+    model: nn.Module, args: Sequence[Any], kwargs: dict[str, Any], inputs: Sequence[Tensor], run: Run | None = None
 ) -> list[Tensor]:
     """Number the channel of every element of each input, int64 of the input's shape.
 
@@ -97,7 +132,7 @@ def channel_classes(
     layer, they are its pixels; for tokens, their features; indices of a vocabulary are one channel. An element that no
     layer reads counts along axis 1.
     """
-    probe = Probe(inputs)
+    probe = Probe(inputs, run or Run())
     try:
         with torch.no_grad(), ModuleStack(model).watching(), probe:
             model(*args, **kwargs)

@@ -10,7 +10,7 @@ import torch
 from ..links import Axis, Convolution, Listed
 from ..nodes import NO_NODE
 from ..weights import UNSIGNED_AGGREGATES, Aggregation, Call, Constant, Expression, pick, take
-from .ids import collapse, distinct, distinct_rows, fill_gaps
+from .ids import changes_along, collapse, distinct, distinct_rows, fill_gaps
 from .watch import Ids, Watch
 
 
@@ -94,28 +94,25 @@ def connect_elementwise(
         return
     keep = (source >= 0).reshape(-1)
     if isinstance(coefficient, Expression):
-        shape = coefficient.detached(watch.expressions.weights).shape
+        shape = watch.expressions.shape(coefficient)
         shape = torch.Size([1] * (source.dim() - len(shape)) + list(shape))
         varying = [axis for axis, length in enumerate(shape) if length > 1]
-        if len(varying) <= 1:  # gaps stay in the source, so that the kernel keeps one entry per channel
-            axis = varying[0] if varying else 0
-            channels = shape[axis] if varying else 1
-            copies, positions = prod(source.shape[:axis]), prod(source.shape[axis + 1 :])
-            if not varying:
-                copies, positions = source.numel(), 1
-            axes = (Axis.identity(positions),) if positions > 1 else ()
-            geometry = Convolution(channels, channels, axes, channels, copies)
-            watch.link(kind, source, target, geometry, Call(torch.reshape, (coefficient, geometry.kernel_shape)))
-            return
-        everywhere = Call(torch.broadcast_to, (coefficient, tuple(source.shape)))
-        kernel: Expression = Call(torch.reshape, (everywhere, (-1, 1)))
-        if not bool(keep.all()):
-            kernel = Call(take, (kernel, 0, keep.nonzero().reshape(-1)))
-        count = int(keep.sum())
-        geometry = Convolution(count, count, (), count)
-    else:
-        kernel = Constant(torch.full((1, 1), float(coefficient), dtype=torch.float64))
-        geometry = Convolution(1, 1, copies=int(keep.sum()))
+        spread = range(varying[0], varying[-1] + 1) if varying else range(0)
+        if any(source.shape[axis] > 1 and axis not in varying for axis in spread):
+            order = [*varying, *(axis for axis in range(source.dim()) if axis not in varying)]
+            source, target = source.permute(order), target.permute(order)
+            spread = range(len(varying))
+        # Gaps stay in the source, so that the kernel keeps one entry for each of the coefficient.
+        channels = prod(shape[axis] for axis in varying)
+        lengths = list(source.shape)
+        copies = prod(lengths[: spread[0]]) if varying else source.numel()
+        positions = prod(lengths[spread[-1] + 1 :]) if varying else 1
+        axes = (Axis.identity(positions),) if positions > 1 else ()
+        geometry = Convolution(channels, channels, axes, channels, copies)
+        watch.link(kind, source, target, geometry, Call(torch.reshape, (coefficient, geometry.kernel_shape)))
+        return
+    kernel = Constant(torch.full((1, 1), float(coefficient), dtype=torch.float64))
+    geometry = Convolution(1, 1, copies=int(keep.sum()))
     if bool(keep.any()):
         watch.link(kind, source.reshape(-1)[keep], target.reshape(-1)[keep], geometry, kernel)
 
@@ -133,22 +130,33 @@ def _connect_pairs(watch: Watch, source: Ids, target: Ids, kind: str, coefficien
                 number = Call(torch.abs, (number,))
             watch.link(kind, pairs[:, 0], pairs[:, 1], geometry, number)
         return
-    value = coefficient.detached(watch.expressions.weights)
-    entry = torch.arange(value.numel()).view(value.shape).expand(source.shape)
-    triples, _ = distinct(source, target, entry)
+    shape = watch.expressions.shape(coefficient)
+    shape = torch.Size([1] * (source.dim() - len(shape)) + list(shape))
+    # Along these axes every pair of nodes meets all entries of the coefficient: its taps.
+    tapped = [i for i, n in enumerate(shape) if n > 1 and not changes_along(source, i) and not changes_along(target, i)]
+    for axis in tapped:
+        source, target = source.narrow(axis, 0, 1), target.narrow(axis, 0, 1)
+    kept = torch.Size(1 if axis in tapped else n for axis, n in enumerate(shape))
+    triples, _ = distinct(source, target, watch.new_by_element(kept).expand(source.shape))
     triples = triples[triples[:, 0] >= 0]
     if not len(triples):
         return
     pairs, segment = distinct_rows(triples[:, :2])
     geometry = Convolution(len(pairs), len(pairs), groups=len(pairs))
-    kernel = Call(torch.reshape, (coefficient, (-1,)))
-    if not torch.equal(triples[:, 2], torch.arange(value.numel())):
-        kernel = Call(take, (kernel, 0, triples[:, 2]))
-    if len(pairs) < len(triples):
-        aggregation = Aggregation(watch.options.aggregate, tuple(segment.tolist()))
-        kernel = Call(aggregation, (Call(torch.reshape, (kernel, (1, -1, 1))),))
+    if tapped:
+        order = [axis for axis in range(len(shape)) if axis not in tapped] + tapped
+        last = Call(torch.permute, (Call(torch.reshape, (coefficient, tuple(shape))), order))
+        kernel = Call(torch.reshape, (last, (kept.numel(), -1)))
+    else:
+        kernel = Call(torch.reshape, (coefficient, (-1,)))
+    if not torch.equal(triples[:, 2], torch.arange(kept.numel())):
+        kernel = Call(take, (kernel, 0, triples[:, 2].clone()))
+    shared = len(pairs) < len(triples)
+    if shared or tapped:
+        aggregation = Aggregation(watch.options.aggregate, tuple(segment.tolist()) if shared else None)
+        kernel = Call(aggregation, (Call(torch.reshape, (kernel, (1, len(triples), -1))),))
     kernel = Call(torch.reshape, (kernel, (-1, 1)))
-    if unsigned and len(pairs) == len(triples):
+    if unsigned and not shared and not tapped:
         kernel = Call(torch.abs, (kernel,))  # outermost: what folds the scale away needs its sign
     watch.link(kind, pairs[:, 0], pairs[:, 1], geometry, kernel)
 
@@ -156,15 +164,26 @@ def _connect_pairs(watch: Watch, source: Ids, target: Ids, kind: str, coefficien
 def connect_operands(
     watch: Watch, operands: Sequence[Ids], target: Ids, kind: str, coefficients: Sequence[float]
 ) -> None:
-    """Link several operands elementwise to one target, each pair of nodes once: ``x + x`` is one edge of weight 2."""
+    """Link several operands elementwise to one target, each pair of nodes once: ``x + x`` is one edge of weight 2.
+
+    In channel granularity, positions of a channel may be added and taken away. Those edges stay apart where they would
+    cancel: the channel is read all the same.
+    """
     expanded = [operand.expand(target.shape) for operand in operands]
+    if not watch.by_position:
+        *expanded, target = collapse(*expanded, target)
     weights = [torch.full(target.shape, c, dtype=torch.float64) for c in coefficients]
     for later in range(1, len(expanded)):
         for earlier in range(later):
             same = (expanded[earlier] == expanded[later]) & (expanded[later] >= 0)
+            one, other = weights[earlier], weights[later]
+            if not watch.by_position and watch.options.aggregate in UNSIGNED_AGGREGATES:
+                one, other = one.abs(), other.abs()
+            if kind != "gate" and not watch.by_position:
+                same &= one + other != 0
             if bool(same.any()):
                 if kind != "gate":
-                    weights[earlier] = torch.where(same, weights[earlier] + weights[later], weights[earlier])
+                    weights[earlier] = torch.where(same, one + other, weights[earlier])
                 expanded[later] = torch.where(same, NO_NODE, expanded[later])
     for source, weight in zip(expanded, weights, strict=True):
         small = collapse(weight)[0]

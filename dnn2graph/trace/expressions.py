@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_iter, tree_leaves, tree_map_only
 
+from ..errors import ModelError
 from ..weights import Call, Constant, Expression, Parameter
+from .hollow import REMEDY, Run
 from .ids import storage_key
 
 
@@ -20,9 +22,12 @@ class Expressions:
     ----------
     model : Module
         Its parameters and buffers are told by identity; of tied names the first counts.
+    run : Run, optional
+        Which tensors have no values.
     """
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: torch.nn.Module, run: Run | None = None) -> None:
+        self._run = run or Run()
         self.weights: dict[str, Tensor] = {
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
@@ -38,21 +43,37 @@ class Expressions:
 
     def depends_on_parameters(self, tensors: Iterable[Any]) -> bool:
         """Whether any of the values is a parameter or computed from one."""
-        return any(isinstance(t, Tensor) and not isinstance(self.of(t), Constant) for t in tensors)
+        return any(isinstance(t, Tensor) and (id(t) in self._known or self._alias(t) is not None) for t in tensors)
 
     def of(self, tensor: Tensor) -> Expression:
-        """Return how a tensor is computed from parameters; a constant where it is not."""
+        """Return how a tensor is computed from parameters; a constant where it is not.
+
+        Raises
+        ------
+        ModelError
+            If it is a constant whose values are not known, in a model without weights.
+        """
         if id(tensor) in self._known:
             return self._known[id(tensor)][1]
-        key = storage_key(tensor)
-        name = None if key is None else self._storages.get(key)
-        if name is None or not tensor.numel():
+        name = self._alias(tensor)
+        if name is None:
+            if self._run.lacks_values(tensor):
+                raise ModelError(f"the graph needs values that depend on those of activations or weights, and {REMEDY}")
             return Constant(tensor.detach().clone())
         whole = self.weights[name]  # an alias that no operation made, such as ``parameter.data``
         if tensor.shape == whole.shape and tensor.stride() == whole.stride():
             return Parameter(name)
         window = (tensor.size(), tensor.stride(), tensor.storage_offset() - whole.storage_offset())
         return Call(torch.ops.aten.as_strided.default, (Parameter(name), *window))
+
+    def _alias(self, tensor: Tensor) -> str | None:
+        """Name the parameter whose storage a tensor is a window on."""
+        key = storage_key(tensor)
+        return self._storages.get(key) if key is not None and tensor.numel() else None
+
+    def shape(self, expression: Expression) -> torch.Size:
+        """Return the shape of what an expression gives."""
+        return expression.detached(self.weights).shape
 
     def in_arguments(self, arguments: Any) -> Any:
         """Replace every tensor among nested arguments by its expression."""

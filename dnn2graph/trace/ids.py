@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -11,43 +13,152 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from ..nodes import NO_NODE
 
 MANY = 1 << 12  # elements; below, equal slices are not worth looking for
+LARGEST = 1 << 62  # number
+WIDE = 3  # columns; above, equal rows are put together before rows are sorted
 
 
-class NodeIds:
-    """Node ids of tensors, kept for each *storage*.
+class Beside:
+    """A value beside each element of tensors, kept for each *storage*.
 
-    A tensor is a strided window on its storage, and its ids are the same window on the storage's ids. Views, detached
-    tensors and in-place operations on slices therefore come out right by themselves: whatever aliases in the model
-    aliases here.
+    A tensor is a strided window on its storage, and what is beside it is the same window on what is beside the
+    storage. Views, detached tensors and in-place operations on slices therefore come out right by themselves: whatever
+    aliases in the model aliases here.
+
+    Parameters
+    ----------
+    dtype : torch.dtype
+    initial : callable
+        Given a tensor, makes what is beside each element of its storage before anything is written, in one row.
     """
 
-    def __init__(self) -> None:
-        self._of_storage: dict[int, tuple[StorageWeakRef, Tensor]] = {}
+    def __init__(self, dtype: torch.dtype, initial: Callable[[Tensor], Tensor]) -> None:
+        self._dtype = dtype
+        self._initial = initial
+        self._of_storage: dict[int, tuple[StorageWeakRef, Row]] = {}
         self._purge_at = 64
 
     def knows(self, tensor: Tensor) -> bool:
-        """Whether some element of the tensor's storage is or was a node."""
+        """Whether something was written beside some element of the tensor's storage."""
         return storage_key(tensor) in self._of_storage
 
+    def knows_storage(self, key: int | None) -> bool:
+        """As :meth:`knows`, of a :func:`storage_key`."""
+        return key in self._of_storage
+
     def read(self, tensor: Tensor) -> Tensor:
-        """Return the ids of a tensor's elements, int64 of the tensor's shape; a view."""
-        base = self._of_storage[tensor.untyped_storage()._cdata][1]
-        return base.as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
+        """Return what is beside a tensor's elements, in the tensor's shape; it is not to be written to."""
+        row = self._of_storage[tensor.untyped_storage()._cdata][1]
+        return row.window(tensor.size(), tensor.stride(), int(tensor.storage_offset()))
 
-    def write(self, tensor: Tensor, ids: Tensor) -> None:
-        """Set the ids of a tensor's elements, and so of everything that aliases them."""
-        if not self.knows(tensor):
-            storage = tensor.untyped_storage()
-            base = torch.full((storage.nbytes() // tensor.element_size(),), NO_NODE)
-            # The weak reference keeps the address from being given to another storage.
-            self._of_storage[storage._cdata] = (StorageWeakRef(storage), base)
-            self._purge()
-        self.read(tensor).copy_(ids)
-
-    def _purge(self) -> None:
-        if len(self._of_storage) >= self._purge_at:
+    def write(self, tensor: Tensor, values: Tensor) -> None:
+        """Set what is beside a tensor's elements, and so beside everything that aliases them."""
+        storage = tensor.untyped_storage()
+        known = self._of_storage.get(storage._cdata)
+        row = _row_of_whole(tensor, values.to(self._dtype))
+        if row is None:
+            row = Row(self._initial(tensor)) if known is None else known[1]
+            row = row.overwritten(tensor, values)
+        # The weak reference keeps the address from being given to another storage.
+        self._of_storage[storage._cdata] = (StorageWeakRef(storage), row)
+        if known is None and len(self._of_storage) >= self._purge_at:
             self._of_storage = {k: entry for k, entry in self._of_storage.items() if not entry[0].expired()}
             self._purge_at = 64 + 2 * len(self._of_storage)
+
+
+class Row:
+    """What is beside the elements of a storage, in one row, which is kept folded.
+
+    Parameters
+    ----------
+    folded : tensor
+        Its elements in row-major order are the row. Along axes where it repeats it is expanded, which takes no memory.
+    """
+
+    def __init__(self, folded: Tensor) -> None:
+        self._folded = folded
+        self._flat: Tensor | None = None
+        self._lent = False
+        # Axes that are more than the sum of their parts: (length, elements of the row that one step is, stride).
+        self._axes: list[tuple[int, int, int]] = []
+        unit = 1
+        for length, stride in zip(reversed(folded.shape), reversed(folded.stride()), strict=True):
+            if length != 1:
+                inner = self._axes[-1] if self._axes else None
+                if inner is not None and stride == inner[2] * inner[0]:
+                    self._axes[-1] = (length * inner[0], *inner[1:])
+                else:
+                    self._axes.append((length, unit, stride))
+            unit *= length
+
+    def window(self, size: Sequence[int], stride: Sequence[int], offset: int) -> Tensor:
+        """Return a strided window on the row; folded too, where that can be said in strides."""
+        self._lent = True
+        found = self._folded_window(size, stride, offset)
+        return self._unfolded().as_strided(size, stride, offset) if found is None else found
+
+    def _unfolded(self) -> Tensor:
+        if self._flat is None:
+            self._flat = self._folded.reshape(-1)
+        return self._flat
+
+    def _folded_window(self, size: Sequence[int], stride: Sequence[int], offset: int) -> Tensor | None:
+        if 0 in size:
+            return None
+        begin, places = self._folded.storage_offset(), []
+        for _, unit, step in reversed(self._axes):
+            places.append(offset // unit)
+            begin, offset = begin + places[-1] * step, offset % unit
+        places.reverse()
+        strides = []
+        for length, distance in zip(size, stride, strict=True):
+            if length == 1 or distance == 0:
+                strides.append(0)
+                continue
+            axis = sum(unit <= distance for _, unit, _ in self._axes) - 1  # the largest unit that goes into it
+            if axis < 0 or distance % self._axes[axis][1]:
+                return None
+            steps = distance // self._axes[axis][1]
+            places[axis] += (length - 1) * steps
+            strides.append(steps * self._axes[axis][2])
+        if any(place >= length for place, (length, _, _) in zip(places, self._axes, strict=True)):
+            return None  # it runs over the end of an axis
+        return self._folded.as_strided(size, strides, begin)
+
+    def overwritten(self, tensor: Tensor, values: Tensor) -> Row:
+        """Return the row with the elements of a tensor replaced; windows that were handed out stay as they are."""
+        flat = self._unfolded().clone() if self._lent or self._flat is None else self._flat
+        once = [1 if distance == 0 else length for length, distance in zip(tensor.shape, tensor.stride(), strict=True)]
+        values = values.expand(tensor.shape)
+        for axis, length in enumerate(once):
+            values = values.narrow(axis, 0, length)
+        flat.as_strided(once, tensor.stride(), tensor.storage_offset()).copy_(values)
+        row = Row(flat)
+        row._flat = flat
+        return row
+
+
+def _row_of_whole(tensor: Tensor, values: Tensor) -> Row | None:
+    """Fold what is beside a tensor that fills its storage, in whatever order of axes; None for any other."""
+    if tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size():
+        return None
+    steps = [step if length > 1 else 0 for length, step in zip(tensor.shape, tensor.stride(), strict=True)]
+    order = sorted(range(tensor.dim()), key=lambda axis: -steps[axis])
+    if not tensor.permute(order).is_contiguous():
+        return None
+    values = values.expand(tensor.shape).permute(order)
+    small = collapse(values)[0]
+    return Row(small.clone(memory_format=torch.contiguous_format).expand(values.shape))
+
+
+class NodeIds(Beside):
+    """Node ids of tensors, int64; -1 where an element is no node. A tensor is known if some element is or was one."""
+
+    def __init__(self) -> None:
+        super().__init__(torch.int64, _no_nodes)
+
+
+def _no_nodes(tensor: Tensor) -> Tensor:
+    return torch.full((tensor.untyped_storage().nbytes() // tensor.element_size(),), NO_NODE)
 
 
 def storage_key(tensor: Tensor) -> int | None:
@@ -58,11 +169,31 @@ def storage_key(tensor: Tensor) -> int | None:
 def collapse(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Shorten to length 1 every axis along which none of the tensors (of one shape) changes."""
     for axis in range(tensors[0].dim()):
-        if tensors[0].shape[axis] > 1:
-            firsts = [t.narrow(axis, 0, 1) for t in tensors]
-            if all(t.stride(axis) == 0 or bool((t == first).all()) for t, first in zip(tensors, firsts, strict=True)):
-                tensors = tuple(firsts)
+        if tensors[0].shape[axis] > 1 and not any(changes_along(t, axis) for t in tensors):
+            tensors = tuple(t.narrow(axis, 0, 1) for t in tensors)
     return tensors
+
+
+def changes_along(tensor: Tensor, axis: int) -> bool:
+    """Whether a tensor's slices along an axis differ."""
+    if tensor.shape[axis] < 2 or tensor.stride(axis) == 0:
+        return False
+    tensor = unexpanded(tensor)
+    first, last = tensor.narrow(axis, 0, 1), tensor.narrow(axis, -1, 1)
+    return not torch.equal(first, last) or not bool((tensor == first).all())
+
+
+def unexpanded(tensor: Tensor) -> Tensor:
+    """Shorten to length 1 every axis along which a tensor is expanded."""
+    for axis, stride in enumerate(tensor.stride()):
+        if stride == 0 and tensor.shape[axis] > 1:
+            tensor = tensor.narrow(axis, 0, 1)
+    return tensor
+
+
+def has_gaps(ids: Tensor) -> bool:
+    """Whether some element is no node."""
+    return bool((unexpanded(ids) < 0).any())
 
 
 def fill_gaps(ids: Tensor, axes: Iterable[int]) -> Tensor:
@@ -71,7 +202,7 @@ def fill_gaps(ids: Tensor, axes: Iterable[int]) -> Tensor:
     So a channel with a border of zeros is one channel. Where several nodes stand there, the ids stay as they are.
     """
     axes = [axis for axis in axes if ids.shape[axis] > 1]
-    if not axes or not bool((ids < 0).any()):
+    if not axes or not has_gaps(ids):
         return ids
     highest = ids.amax(axes, keepdim=True)
     lowest = ids.masked_fill(ids < 0, torch.iinfo(ids.dtype).max).amin(axes, keepdim=True)
@@ -88,7 +219,7 @@ def distinct(*tensors: Tensor) -> tuple[Tensor, Tensor]:
         The number of each element's tuple; axes along which nothing changes are expanded.
     """
     shape = tensors[0].shape
-    small, places = _without_repeats(collapse(*tensors))
+    small, places = without_repeats(*collapse(*tensors))
     tuples, which = distinct_rows(torch.stack([t.reshape(-1) for t in small], dim=1))
     which = which.reshape(small[0].shape)
     for axis, place in places.items():
@@ -100,43 +231,86 @@ def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Sort the different rows of an int64 tensor (rows, columns); give the number of each row among them."""
     if not rows.numel():
         return torch.unique(rows, dim=0, return_inverse=True)
-    # Column by column, rows are numbered by what they hold so far: numbers sort faster than rows.
-    number = torch.zeros(len(rows), dtype=torch.int64)
-    for column in rows.unbind(1):
-        low, high = int(column.min()), int(column.max())
-        if low < high:
-            _, number = torch.unique(number * (high - low + 1) + (column - low), return_inverse=True)
-    first = torch.full((int(number.max()) + 1,), len(rows)).scatter_reduce(0, number, torch.arange(len(rows)), "amin")
-    return rows[first], number
+    if rows.shape[1] > WIDE:
+        first, group = _first_equal(_fingerprints(rows)[:, None])
+        kept = rows[first]
+        if torch.equal(kept[group], rows):  # fingerprints may agree by chance
+            tuples, which = _sorted_rows(kept)
+            return tuples, which[group]
+    return _sorted_rows(rows)
 
 
-def _without_repeats(tensors: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], dict[int, Tensor]]:
-    """Keep one of equal slices along each axis; say for each such axis which of the kept ones every slice equals."""
-    places: dict[int, Tensor] = {}
-    for axis in range(tensors[0].dim()):
-        length = tensors[0].shape[axis]
-        if length < 2 or tensors[0].numel() < MANY:
+def different_rows(rows: Tensor) -> Tensor:
+    """Sort the different rows of an int64 tensor (rows, columns)."""
+    if not rows.numel():
+        return distinct_rows(rows)[0]
+    low = rows.amin(0)
+    widths = (rows.amax(0) - low + 1).tolist()
+    if prod(widths) > LARGEST:
+        return distinct_rows(rows)[0]
+    keys = torch.zeros(len(rows), dtype=torch.int64)
+    for column, width in zip((rows - low).unbind(1), widths, strict=True):
+        keys = keys * width + column
+    ascending = np.sort(keys.numpy())
+    keys = torch.from_numpy(ascending[np.r_[True, ascending[1:] != ascending[:-1]]])
+    columns = []
+    for width in reversed(widths):
+        columns.append(keys % width)
+        keys = keys // width
+    return torch.stack(columns[::-1], 1) + low
+
+
+def _sorted_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`distinct_rows`: one number is made of as many columns as it holds, since numbers sort fast."""
+    low, high = rows.amin(0), rows.amax(0)
+    number, count = torch.zeros(len(rows), dtype=torch.int64), 1
+    for place in (low < high).nonzero()[:, 0].tolist():
+        width = int(high[place] - low[place]) + 1
+        if count * width > LARGEST:
+            _, number = torch.unique(number, return_inverse=True)
+            count = int(number.max()) + 1
+            if count == len(rows):
+                break
+        number, count = number * width + (rows[:, place] - low[place]), count * width
+    _, number = torch.unique(number, return_inverse=True)
+    first = torch.full((int(number.max()) + 1,), len(rows))
+    return rows[first.scatter_reduce(0, number, torch.arange(len(rows)), "amin")], number
+
+
+def without_repeats(*tensors: Tensor, axes: Iterable[int] | None = None) -> tuple[list[Tensor], dict[int, Tensor]]:
+    """Keep one of equal slices along each axis; say for each such axis which of the kept ones every slice equals.
+
+    Axes along which a tensor has length 1 stand for all its slices.
+    """
+    kept, places = list(tensors), {}
+    for axis in range(tensors[0].dim()) if axes is None else axes:
+        there = [place for place, t in enumerate(kept) if t.shape[axis] > 1]
+        if not there or torch.broadcast_shapes(*(t.shape for t in kept)).numel() < MANY:
             continue
-        slices = torch.stack([_fingerprints(t.movedim(axis, 0).reshape(length, -1)) for t in tensors], 1)
-        first_of, place = _first_equal(slices)
+        length = kept[there[0]].shape[axis]
+        slices = [_fingerprints(unexpanded(kept[i].movedim(axis, 0))).expand(length) for i in there]
+        first_of, place = _first_equal(torch.stack(slices, 1))
         if len(first_of) == length:
             continue
-        kept = tuple(t.index_select(axis, first_of) for t in tensors)
+        fewer = [kept[i].index_select(axis, first_of) for i in there]
         # Fingerprints may agree by chance: only slices that are equal element by element are one.
-        if all(torch.equal(k.index_select(axis, place), t) for k, t in zip(kept, tensors, strict=True)):
-            tensors, places[axis] = kept, place
-    return tensors, places
+        if all(torch.equal(f.index_select(axis, place), kept[i]) for f, i in zip(fewer, there, strict=True)):
+            places[axis] = place
+            for i, f in zip(there, fewer, strict=True):
+                kept[i] = f
+    return kept, places
 
 
 def _fingerprints(slices: Tensor) -> Tensor:
     """Sum each slice with weights that no pattern of ids follows."""
+    slices = slices.reshape(len(slices), -1)
     weights = torch.arange(1, slices.shape[1] + 1).mul(0x9E3779B97F4A7C1).bitwise_xor(0x5DEECE66D)
     return (slices * weights).sum(1)
 
 
 def _first_equal(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Give the first of each group of equal rows, in order, and the group of every row."""
-    _, group = distinct_rows(rows)
+    _, group = _sorted_rows(rows)
     first = torch.full((int(group.max()) + 1,), len(rows)).scatter_reduce(0, group, torch.arange(len(rows)), "amin")
     order = torch.argsort(first)
     rank = torch.empty_like(order)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..links import Axis, Convolution, Listed
 from ..nodes import NO_NODE
 from ..weights import Constant, Expression
 from .build import operand_nodes
-from .ids import distinct_rows, fill_gaps
+from .ids import changes_along, different_rows, distinct_rows, fill_gaps, without_repeats
 from .watch import Ids, Operation, Watch, completed
 
 
@@ -82,12 +82,9 @@ def _rows(reads: Sequence[Ids], shape: Sequence[int]) -> tuple[Tensor, list[int]
     """
     axes = range(len(shape))
     reads = [fill_gaps(read, axes) for read in reads]
-    for axis in axes:
-        firsts = [read.narrow(axis, 0, 1) for read in reads]
-        if all(r.shape[axis] == 1 or bool((r == f).all()) for r, f in zip(reads, firsts, strict=True)):
-            reads = firsts
-    window = len(shape)
-    reads = [r.narrow(window, 0, 1) if bool((r == r.narrow(window, 0, 1)).all()) else r for r in reads]
+    reads = [_narrowed(read, axes) for read in reads]
+    reads, places = without_repeats(*reads, axes=axes)
+    reads = [_narrowed(read, [len(shape)]) for read in reads]
     common = torch.broadcast_shapes(*(read.shape[:-1] for read in reads))
     table = torch.cat([read.expand(*common, read.shape[-1]).reshape(-1, read.shape[-1]) for read in reads], 1)
     rows, which = distinct_rows(table)
@@ -95,13 +92,24 @@ def _rows(reads: Sequence[Ids], shape: Sequence[int]) -> tuple[Tensor, list[int]
     nodes = torch.unique(same[(rows >= 0).any(1)])
     local = torch.full((len(rows),), NO_NODE)
     local[nodes] = torch.arange(len(nodes))
-    return rows[nodes], [read.shape[-1] for read in reads], local[same][which].reshape(common)
+    local = local[same][which].reshape(common)
+    for axis, place in places.items():
+        local = local.index_select(axis, place)
+    return rows[nodes], [read.shape[-1] for read in reads], local
+
+
+def _narrowed(read: Ids, axes: Iterable[int]) -> Ids:
+    """Shorten to length 1 those of some axes along which nothing changes."""
+    for axis in axes:
+        if not changes_along(read, axis):
+            read = read.narrow(axis, 0, 1)
+    return read
 
 
 def _connect_rows(watch: Watch, rows: Tensor, first: int, kind: str) -> None:
     """Link the nodes in each row to the node of that row, counted from ``first``."""
     target = torch.arange(len(rows))[:, None].expand_as(rows)
-    pairs = distinct_rows(torch.stack([rows.reshape(-1), target.reshape(-1)], 1))[0]
+    pairs = different_rows(torch.stack([rows.reshape(-1), target.reshape(-1)], 1))
     pairs = pairs[pairs[:, 0] >= 0]
     if not len(pairs):
         return
@@ -116,8 +124,8 @@ def connect_windows(watch: Watch, read: Ids, target: Ids) -> None:
     shared = [axis for axis in axes if read.shape[axis] == 1 and target.shape[axis] > 1]
     own = [axis for axis in axes if axis not in shared]
     copies = prod(target.shape[axis] for axis in own)
-    source = read.permute(*own, *shared, target.dim()).reshape(copies, 1, -1)
-    target = target.permute(*own, *shared).reshape(copies, 1, -1)
+    source = read.permute((*own, *shared, target.dim())).reshape(copies, 1, -1)
+    target = target.permute((*own, *shared)).reshape(copies, 1, -1)
     axis = Axis.all_to_all(source.shape[-1], target.shape[-1])
     watch.link("gate", source, target, Convolution(1, 1, (axis,), copies=copies), _ones(1, 1, 1))
 

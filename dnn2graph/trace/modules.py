@@ -42,7 +42,9 @@ class ModuleStack:
         # What a watcher does with the values that a recurrent loop begins and ends with, and with branches.
         self.on_initial_state: Callable[[Tensor], Tensor] = lambda state: state
         self.on_choice: Callable[[str], None] = lambda name: None
-        self.on_final_state: Callable[[Tensor, Tensor], None] = lambda begin, end: None
+        self.joins_samples = False  # whether a batch-norm by the statistics of the batch runs now
+        self.on_final_state: Callable[[Tensor, Tensor, int], None] = lambda begin, end, since: None
+        self.number_of_links: Callable[[], int] = lambda: 0  # so far
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -69,7 +71,7 @@ class ModuleStack:
                 if name and not isinstance(module, torch.jit.ScriptModule):  # those take no hooks
                     handles.append(module.register_forward_pre_hook(self._entering(name)))
                     handles.append(module.register_forward_hook(self._leave, always_call=True))
-            with stepwise(self._model, self), visible(self.on_choice):
+            with stepwise(self._model, self), visible(self):
                 yield
         finally:
             for handle in handles:

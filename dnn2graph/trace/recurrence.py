@@ -60,9 +60,11 @@ def cell_forward(module: Any, stack: ModuleStack, input: Tensor, hx: Any = None)
     zeros = input.new_zeros(*input.shape[:-1], module.hidden_size)
     if hx is None:
         given = (zeros, zeros.clone()) if mode == "LSTM" else (zeros,)
+    since = stack.number_of_links()
     begin = _begin(stack, given)
     state = step(stack, mode, input, begin, weights)
-    _close(stack, begin, state)
+    if hx is None:  # what is given may come from elsewhere each time; a cell that feeds itself leads back by itself
+        _close(stack, begin, state, since)
     return state if mode == "LSTM" else state[0]
 
 
@@ -136,6 +138,7 @@ def run_layer(
         state = (steps[0].new_zeros(samples, features),)
         if mode == "LSTM":
             state += (steps[0].new_zeros(samples, hidden_size),)
+    since = stack.number_of_links()
     begin = state = _begin(stack, state)
     outputs: list[Tensor] = []
     for x in reversed(steps) if reverse else steps:
@@ -144,7 +147,7 @@ def run_layer(
         outputs.append(after[0])
         rest = tuple(part[len(x) :] for part in state)  # of samples that have ended, or not begun
         state = tuple(torch.cat(both) if len(both[1]) else both[0] for both in zip(after, rest, strict=True))
-    _close(stack, begin, after)
+    _close(stack, begin, after, since)
     return outputs[::-1] if reverse else outputs, state
 
 
@@ -153,9 +156,9 @@ def _begin(stack: ModuleStack, state: State) -> State:
     return tuple(stack.on_initial_state(part) for part in state)
 
 
-def _close(stack: ModuleStack, begin: State, end: State) -> None:
+def _close(stack: ModuleStack, begin: State, end: State, since: int) -> None:
     for before, after in zip(begin, end, strict=True):
-        stack.on_final_state(before, after)
+        stack.on_final_state(before, after, since)
 
 
 def step(stack: ModuleStack, mode: str, x: Tensor, state: State, weights: Weights) -> State:

@@ -15,6 +15,25 @@ Rule = Callable[["Watch", "Operation"], None]
 RULES: dict[Any, Rule] = {}
 
 
+def _elementwise() -> Rule:
+    from .rules.pointwise import elementwise
+
+    return elementwise
+
+
+def _by_parts() -> Rule:
+    from .rules.composed import by_parts
+
+    return by_parts
+
+
+# Of operations that the table does not hold: which, how to tell them, and their rule.
+DEFAULTS: tuple[tuple[str, Callable[[Any], bool], Callable[[], Rule]], ...] = (
+    ("any other elementwise operation", lambda operation: torch.Tag.pointwise in operation.tags, _elementwise),
+    ("any other that torch makes of others", lambda operation: bool(operation._can_decompose()), _by_parts),
+)
+
+
 def rule(*operations: Any) -> Callable[[Rule], Rule]:
     """Register how operations on neurons become layers and links.
 
@@ -43,10 +62,12 @@ def rule(*operations: Any) -> Callable[[Rule], Rule]:
 
 
 def rule_for(operation: Any) -> Rule | None:
-    """Find the rule of an operation; every elementwise operation has one."""
-    from . import rules
+    """Find the rule of an operation, its own or a default."""
+    if operation in RULES:
+        return RULES[operation]
+    return next((default() for _, holds, default in DEFAULTS if holds(operation)), None)
 
-    found = RULES.get(operation)
-    if found is None and torch.Tag.pointwise in operation.tags:
-        return rules.pointwise.elementwise
-    return found
+
+def name_of(rule: Rule) -> str:
+    """Name a rule: its function and the file that it stands in."""
+    return f"{rule.__module__.removeprefix(f'{__package__}.rules.')}.{rule.__name__}"

@@ -38,8 +38,7 @@ class Draft:
     def __init__(self, layers: Sequence[Layer], links: Sequence[Links], output: Output) -> None:
         self.layers: dict[int, Layer] = {layer.origin: layer for layer in layers}
         self.output = output
-        self.count = max((layer.stop for layer in layers), default=0)
-        self._starts = np.array([layer.start for layer in layers])
+        self.starts = np.array([layer.start for layer in layers])
         self._origins = [layer.origin for layer in layers]
         self.inbound: dict[int, list[Links]] = defaultdict(list)
         self.readers: dict[int, set[int]] = defaultdict(set)  # which layers read a layer
@@ -57,16 +56,16 @@ class Draft:
                 self.kept.add(layer.origin)
         for nodes in output.nodes():
             self.kept.update(self.owners(nodes))
-        self.renumber = np.arange(self.count)
+        self.renumber = Renumbering(self.starts)
 
     def owners(self, nodes: Nodes) -> list[int]:
         """Return the layers that some nodes belong to."""
-        return [self._origins[place] for place in nodes.owners(self._starts)]
+        return [self._origins[place] for place in nodes.owners(self.starts)]
 
     def absorb(self, source: int, target: int, inbound: list[Links], bias: Expression | None) -> None:
         """Let ``target`` take the place of ``source``, node for node."""
         old, new = self.layers.pop(source), self.layers[target]
-        self.renumber[old.start : old.stop] = np.arange(new.start, new.stop)
+        self.renumber.move(old.start, new.start)
         moved = [replace(each, target_nodes=_shifted(each.target_nodes, new.start - old.start)) for each in inbound]
         self.inbound[target] = moved + [each for each in self.inbound[target] if source not in self._sources(each)]
         for readers in self.readers.values():
@@ -86,6 +85,34 @@ class Draft:
 
     def _sources(self, links: Links) -> list[int]:
         return self.owners(links.source_nodes)
+
+
+class Renumbering:
+    """Where nodes go: each layer's stay together.
+
+    Indexed by node ids, a slice or an array, as the table from old to new ids would be.
+
+    Parameters
+    ----------
+    starts : int64 array
+        The layers' first nodes, ascending.
+    """
+
+    def __init__(self, starts: np.ndarray) -> None:
+        self._starts = starts
+        self._to = starts.copy()
+
+    def move(self, start: int, to: int) -> None:
+        """Let the nodes of the layer that begins with ``start`` be ``to, to + 1, …``."""
+        self._to[self._layer_of(start)] = to
+
+    def __getitem__(self, nodes: slice | np.ndarray) -> np.ndarray:
+        ids = np.arange(nodes.start, nodes.stop) if isinstance(nodes, slice) else nodes
+        layer = self._layer_of(ids)
+        return np.asarray(ids - self._starts[layer] + self._to[layer])
+
+    def _layer_of(self, nodes: Any) -> Any:
+        return np.searchsorted(self._starts, nodes, side="right") - 1
 
 
 def simplify(draft: Draft, fold_norm: bool, aggregate: str | None) -> None:
@@ -134,7 +161,8 @@ def _contract(draft: Draft, origin: int, links: Links, fold_norm: bool, aggregat
             bias = layer.bias
             if before.bias is not None:
                 per_node = Call(torch.reshape, (_with_sign(links.weight), _bias_shape(before, links)))
-                bias = Call(affine, (per_node, before.bias) if bias is None else (per_node, before.bias, bias))
+                scaled_before = replace(before, bias=Call(affine, (per_node, before.bias)))
+                bias = _sum(scaled_before, layer)
             draft.absorb(before.origin, origin, scaled, bias)
 
 
@@ -226,6 +254,21 @@ def _shifted(nodes: Nodes, by: int) -> Nodes:
     return Nodes(nodes.ids + by)
 
 
+def leave_out_gates(draft: Draft) -> None:
+    """Drop gate links, and layers that are left without links and that no layer computes its values from."""
+    gated: set[int] = set()
+    linked, read = set(draft.kept), set[int]()
+    for origin, layer in draft.layers.items():
+        for nodes in layer.operands:
+            read.update(draft.owners(nodes.renumbered(draft.renumber)))
+        for links in draft.inbound[origin]:
+            ends = {origin, *draft.owners(links.source_nodes.renumbered(draft.renumber))}
+            (gated if links.kind == "gate" else linked).update(ends)
+        draft.inbound[origin] = [links for links in draft.inbound[origin] if links.kind != "gate"]
+    for origin in gated - linked - read:
+        draft.layers.pop(origin, None)
+
+
 def _drop_unread(draft: Draft) -> None:
     """Drop layers that no output depends on."""
     useful: set[int] = set()
@@ -245,18 +288,17 @@ def _drop_unread(draft: Draft) -> None:
 
 def finish(draft: Draft) -> tuple[list[Layer], list[Links], Output]:
     """Number the remaining nodes without gaps, in topological order."""
-    table = np.full(draft.count + 1, -1)
+    final = Renumbering(draft.starts)
     layers: list[Layer] = []
     count = 0
     for origin in sorted(draft.layers):
         layer = draft.layers[origin]
-        table[layer.start : layer.stop] = np.arange(count, count + layer.size)
+        final.move(layer.start, count)
         layers.append(replace(layer, start=count, stop=count + layer.size))
         count += layer.size
-    final = table[draft.renumber]
 
     def moved(nodes: Nodes) -> Nodes:
-        return nodes.renumbered(final)
+        return nodes.renumbered(draft.renumber).renumbered(final)
 
     layers = [replace(layer, operands=tuple(moved(nodes) for nodes in layer.operands)) for layer in layers]
     links = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,14 +13,16 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_iter, tree_leaves
 
+from ..errors import ModelError
 from ..graph import Layer, Output
 from ..links import Links
 from ..nodes import NO_NODE, Nodes
 from ..weights import Call, Constant, Expression, mean_over_nodes
 from .expressions import Expressions, functional
-from .ids import NodeIds, collapse, distinct, storage_key
+from .hollow import REMEDY, Run
+from .ids import NodeIds, changes_along, collapse, distinct, has_gaps, storage_key, unexpanded
 from .modules import ModuleStack
-from .registry import Rule, rule_for
+from .registry import Rule, name_of, rule_for
 
 Ids = Tensor
 
@@ -35,6 +38,7 @@ class Options:
     fold_norm: bool = True
     batch_axis: int | None = 0
     vocabulary: str = "entries"
+    gates: bool = True
 
 
 @dataclass
@@ -87,30 +91,43 @@ class Watch(TorchDispatchMode):
     values : list of tensor
         With ``keep_values``, what each layer's operation returned; in channel granularity, which of the layer's nodes
         each element of it belongs to.
+    met : mapping from (operation, rule) to int
+        How often each operation on neurons was met; the rule is None where it was refused, and "view" where the
+        storage tells all.
+    touched : set of int
+        Storages of all tensors that operations were given.
     """
 
     model: nn.Module
     options: Options
     keep_values: bool = False
+    run: Run = field(default_factory=Run)
+    dtype: torch.dtype = torch.float32  # of the inputs
     layers: list[Layer] = field(default_factory=list)
     links: list[Links] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
     unsupported: dict[str, None] = field(default_factory=dict)
     notes: dict[str, None] = field(default_factory=dict)
     folded: bool = False
+    met: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    touched: set[int | None] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         super().__init__()
         self.node_ids = NodeIds()
-        self.expressions = Expressions(self.model)
+        self.expressions = Expressions(self.model, self.run)
         self.modules = ModuleStack(self.model)
         self.count = 0
         self._by_key: dict[Hashable, Layer] = {}
+        self._identities: set[Hashable] = set()  # of the first so many links
+        self._counted = 0
         self._initial: dict[int, Layer] = {}  # layers of initial states, by their first node
-        self._loops: list[tuple[Ids, Ids]] = []  # nodes that a loop begins with, and those that take their place
+        # Nodes that a loop begins with, those that take their place, and how many links there were before.
+        self._loops: list[tuple[Ids, Ids, int]] = []
         self.modules.on_choice = self.note
         if self.options.shared == "fold":
             self.modules.on_initial_state, self.modules.on_final_state = self._initial_state, self._final_state
+            self.modules.number_of_links = lambda: len(self.links)
         # By storage; the tensors are kept alive, so that the storage stays theirs.
         self._random: dict[int | None, Tensor] = {}  # their use is refused
         self._decided: dict[int | None, Tensor] = {}  # whole numbers and truth values that depend on the input
@@ -119,9 +136,13 @@ class Watch(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func.namespace == "prim":  # asks for a property, such as the device
+            return func(*args, **kwargs)
         tensors = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
-        if not any(self.node_ids.knows(t) for t in tensors):
-            out = func(*args, **kwargs)
+        keys = [storage_key(t) for t in tensors]
+        self.touched.update(keys)
+        if not any(map(self.node_ids.knows_storage, keys)):
+            out = self.run(func, args, kwargs)
             self.expressions.record(func, args, kwargs, out)
             drawn = _draws(func, args, kwargs) or self._is_random(tensors)
             if drawn and not _is_decision(out):
@@ -130,17 +151,20 @@ class Watch(TorchDispatchMode):
                 self._decide(Operation(func, args, kwargs, out))
             return out
         if func.is_view or torch.Tag.inplace_view in func.tags:
-            return func(*args, **kwargs)  # the ids belong to the storage: nothing to do
+            self.met[str(func), "view"] += 1
+            return self.run(func, args, kwargs)  # the ids belong to the storage: nothing to do
         out_of_place = functional(func) if func._schema.is_mutable else None
         if out_of_place is None:
-            out = func(*args, **kwargs)
-            if not self._only_aliases(out, tensors):
+            out = self.run(func, args, kwargs)
+            if self._only_aliases(out, tensors):
+                self.met[str(func), "view"] += 1
+            else:
                 self._represent(Operation(func, args, kwargs, out), tensors)
             return out
-        out = out_of_place(*args, **kwargs)
+        out = self.run(out_of_place, args, kwargs)
         self._represent(Operation(out_of_place, args, kwargs, out), tensors)
         self.node_ids.write(args[0], self.node_ids.read(out) if self.node_ids.knows(out) else torch.tensor(NO_NODE))
-        return args[0].copy_(out)
+        return self.run.write(args[0], out)
 
     def _only_aliases(self, out: Any, tensors: Sequence[Tensor]) -> bool:
         """Whether all outputs share storage with an input, as those of ``_unsafe_view`` do."""
@@ -185,8 +209,20 @@ class Watch(TorchDispatchMode):
                 rule(self, operation)
             if not operation.constant:
                 self._decide(operation)
+            self._follow_constants(operation)
+            self.met[str(operation.func), None if rule is None else name_of(rule)] += 1
         except Refused as reason:
+            self.met[str(operation.func), None] += 1
             self._refuse(operation, tensors, str(reason))
+
+    def _follow_constants(self, operation: Operation) -> None:
+        """Without weights, keep the values of constants that move among neurons."""
+        if not self.run.hollow:
+            return
+        outs = [t for t in tree_leaves(operation.out) if isinstance(t, Tensor)]
+        known = [t for t in outs if self.node_ids.knows(t) and self.run.lacks_values(t)]
+        if any(has_gaps(self.node_ids.read(t)) for t in known):
+            self.run.follow_constants(operation.func, operation.args, operation.kwargs, outs)
 
     def _refuse(self, operation: Operation, tensors: Sequence[Tensor], reason: str) -> None:
         """Note the operation and go on with fresh nodes, so that one run names everything unsupported."""
@@ -195,7 +231,8 @@ class Watch(TorchDispatchMode):
         self.unsupported[f"{where}: {operation.func} on {shapes}" + (f" ({reason})" if reason else "")] = None
         for out in tree_leaves(operation.out):
             if isinstance(out, Tensor) and not self.node_ids.knows(out):
-                self.node_ids.write(out, torch.full((), self.count))
+                pairs = out.is_complex() and not out.is_conj()  # whose real numbers may be looked at
+                self.node_ids.write(torch.view_as_real(out) if pairs else out, torch.full((), self.count))
                 self.count += 1
 
     def refuse_name(self, name: str) -> None:
@@ -208,32 +245,45 @@ class Watch(TorchDispatchMode):
         """Give initial values of a loop that are no neurons nodes for the time being."""
         if self.is_neuron(state):
             return state
+        learned = self.expressions.depends_on_parameters([state])
+        ids = self.as_neurons(state) if learned else None
         state = state.clone()
+        if ids is not None:
+            self.node_ids.write(state, ids)
+            return state
         local = self.new_by_axis(state.shape, -1)
         layer = self.add_layer("initial", "constant", state.shape, int(local.max()) + 1)
         self._initial[layer.start] = layer
         self.node_ids.write(state, local + layer.start)
         return state
 
-    def _final_state(self, begin: Tensor, end: Tensor) -> None:
-        if self.is_neuron(begin) and int(self.node_ids.read(begin).reshape(-1)[0]) in self._initial:
+    def _final_state(self, begin: Tensor, end: Tensor, since: int) -> None:
+        if self.is_neuron(begin):
             begin = begin[: len(end)] if begin.shape != end.shape else begin
-            self._loops.append((self.node_ids.read(begin).clone(), self.node_ids.read(end).clone()))
+            self._loops.append((self.node_ids.read(begin).clone(), self.node_ids.read(end).clone(), since))
 
     def close_loops(self) -> None:
-        """Let the state that a folded loop computes take the place of the one that it began with."""
+        """Let the state that a folded loop computes lead back to where the one that it began with is read.
+
+        Initial values that are no neurons disappear. Where a loop ran once only, nothing has led back yet.
+        """
         if not self._loops:
             return
+        self.folded = True
         table = np.arange(self.count)
-        for begin, end in self._loops:
-            table[begin.reshape(-1).numpy()] = end.reshape(-1).numpy()
+        for begin, end, since in self._loops:
+            first = begin.reshape(-1).numpy()
+            if first[0] in self._initial:
+                table[first] = end.reshape(-1).numpy()
+            else:
+                self._lead_back(first, end.reshape(-1).numpy(), since)
         starts = sorted(self._initial)
         kept: list[Links] = []
         for links in self.links:
             moved = links.source_nodes.renumbered(table)
             if (moved.flat != links.source_nodes.flat).any():
                 links = replace(links, source_nodes=moved, kind="recurrent")
-                if any(_same(links, other) for other in self.links):
+                if self._has_same(links):
                     continue
             kept.append(links)
         self.links[:] = kept
@@ -242,6 +292,23 @@ class Watch(TorchDispatchMode):
             for layer in self.layers
             if layer.start not in starts
         ]
+
+    def _has_same(self, links: Links) -> bool:
+        """Whether there are the same links already."""
+        for each in self.links[self._counted :]:
+            self._identities.add(_identity(each))
+        self._counted = len(self.links)
+        return _identity(links) in self._identities
+
+    def _lead_back(self, begin: np.ndarray, end: np.ndarray, since: int) -> None:
+        """Add to the links by which a loop reads the state that it was given those from the state that it computes."""
+        table = np.arange(self.count)
+        table[begin[begin >= 0]] = end[begin >= 0]
+        for links in self.links[since:]:
+            if links.source_nodes.size and np.isin(links.source_nodes.flat, begin).all():
+                back = replace(links, source_nodes=links.source_nodes.renumbered(table), kind="recurrent")
+                if not self._has_same(back):
+                    self.links.append(back)
 
     # ------------------------------------------------------------------ what rules ask
 
@@ -261,15 +328,19 @@ class Watch(TorchDispatchMode):
         node with a bias here.
         """
         ids = self.node_ids.read(tensor)
-        constant = ids < 0
-        if bool(constant.any()):
-            different = constant & (tensor.detach().cpu() != 0)
-            if bool(different.any()):
-                values = tensor.detach().cpu()[different]
-                levels, which = torch.unique(values, return_inverse=True)
-                layer = self.add_layer("constant", "constant", levels.shape, len(levels), bias=Constant(levels))
-                ids[different] = which + layer.start
-        return ids.clone()
+        if not has_gaps(ids):
+            return ids
+        known = self.run.values(tensor)
+        different = (ids < 0) & (known != 0)
+        if bool(different.any()):
+            values = known[different].to(tensor.dtype)
+            if bool(values.isnan().any()) and self.run.lacks_values(tensor):
+                raise ModelError(f"constants among the activations depend on the values of weights, and {REMEDY}")
+            levels, which = torch.unique(values, return_inverse=True)
+            layer = self.add_layer("constant", "constant", levels.shape, len(levels), bias=Constant(levels))
+            ids = ids.masked_scatter(different, which + layer.start)
+            self.node_ids.write(tensor, ids)
+        return ids
 
     def moved_ids(self, tensor: Tensor) -> Ids:
         """Return ids for an operand of a moving operation; parameters moved among neurons become nodes."""
@@ -289,7 +360,10 @@ class Watch(TorchDispatchMode):
 
     def expression(self, value: Any) -> Expression:
         """Return how a tensor or number that is no neuron is computed."""
-        return self.expressions.of(value) if isinstance(value, Tensor) else Constant(torch.tensor(value))
+        if isinstance(value, Tensor):
+            return self.expressions.of(value)
+        # Python's real numbers are doubles
+        return Constant(torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None))
 
     # ------------------------------------------------------------------ what rules make
 
@@ -357,11 +431,17 @@ class Watch(TorchDispatchMode):
 
     def _bias_per_node(self, bias: Expression, ids: Ids, size: int) -> Expression:
         """Average the entries of a bias over each node's elements, in channel granularity."""
-        value = bias.detached(self.expressions.weights)
-        entries = torch.arange(value.numel()).view(value.shape).expand(ids.shape)
-        pairs, _ = distinct(ids, entries)
+        shape = self.expressions.shape(bias)
+        shape = torch.Size([1] * (ids.dim() - len(shape)) + list(shape))
+        alike = [axis for axis, length in enumerate(shape) if length > 1 and not changes_along(ids, axis)]
+        if alike:  # every node meets all entries along these axes
+            bias = Call(torch.mean, (Call(torch.reshape, (bias, tuple(shape))), alike, True))
+            shape = torch.Size(1 if axis in alike else length for axis, length in enumerate(shape))
+            for axis in alike:
+                ids = ids.narrow(axis, 0, 1)
+        pairs, _ = distinct(ids, self.new_by_element(shape).expand(ids.shape))
         pairs = pairs[pairs[:, 0] >= 0]
-        if len(pairs) == size == value.numel():  # each node has one entry
+        if len(pairs) == size == shape.numel():  # each node has one entry
             return Call(torch.reshape, (bias, (-1,)))
         return Call(mean_over_nodes, (bias, pairs[:, 1], pairs[:, 0], size))
 
@@ -386,9 +466,8 @@ class Watch(TorchDispatchMode):
         """
         if self.by_position:
             return self.new_by_element(operands[0].shape)
-        if bias is not None and any(True for _ in bias.parameters()):
-            value = bias.detached(self.expressions.weights)
-            entries = torch.arange(value.numel()).view(value.shape).expand(operands[0].shape)
+        if bias is not None and all(map(has_gaps, operands)) and any(True for _ in bias.parameters()):
+            entries = self.new_by_element(self.expressions.shape(bias)).expand(operands[0].shape)
             nowhere = torch.stack([operand < 0 for operand in operands]).all(0)
             # numbers beyond all node ids stand for the entries
             operands = tuple(torch.where(nowhere, self.count + entries, operand) for operand in operands)
@@ -397,7 +476,7 @@ class Watch(TorchDispatchMode):
         nodes = torch.unique(same[(tuples >= 0).any(1)])
         local = torch.full((len(tuples),), NO_NODE)
         local[nodes] = torch.arange(len(nodes))
-        return local[same][which]
+        return local[same][unexpanded(which)].expand(which.shape)
 
     def link(self, kind: str, source: Ids, target: Ids, geometry: Any, weight: Expression) -> None:
         """Add links; where a shared module is folded, the same links are not added twice."""
@@ -406,7 +485,7 @@ class Watch(TorchDispatchMode):
         ends = Nodes(_array(source, geometry.in_shape)), Nodes(_array(target, geometry.out_shape))
         links = Links(kind, *ends, geometry, weight)
         if self.folded:
-            if any(_same(links, other) for other in self.links):
+            if self._has_same(links):
                 return
             if int(source.max()) >= int(target.min()):  # it leads back
                 links = replace(links, kind="recurrent")
@@ -418,9 +497,14 @@ class Watch(TorchDispatchMode):
         for place, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor) and storage_key(leaf) in self._decided:
                 self.notes[f"output {place} of the model is a choice, the graph has what the example gave"] = None
-        return Output(
-            tuple(Nodes(self.ids(leaf).numpy()) if self.is_neuron(leaf) else leaf for leaf in leaves), structure
-        )
+        return Output(tuple(map(self._output_leaf, leaves)), structure)
+
+    def _output_leaf(self, leaf: Any) -> Any:
+        if self.is_neuron(leaf):
+            return Nodes(self.ids(leaf).numpy())
+        if isinstance(leaf, Tensor) and self.run.lacks_values(leaf):
+            return torch.empty_like(leaf, device="meta")
+        return leaf
 
 
 def _draws(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -450,11 +534,8 @@ def _array(ids: Ids, shape: tuple[int, ...]) -> Any:
     return ids.reshape(shape).contiguous().numpy()
 
 
-def _same(one: Links, other: Links) -> bool:
-    return (
-        one.map.kernel_shape == other.map.kernel_shape
-        and tuple(one.weight.parameters()) == tuple(other.weight.parameters())
-        and np.array_equal(one.source_nodes.ids, other.source_nodes.ids)
-        and np.array_equal(one.target_nodes.ids, other.target_nodes.ids)
-    )
-
+def _identity(links: Links) -> Hashable:
+    """Tell links by what they join and by which parameters; their kind is left out."""
+    ends = links.source_nodes, links.target_nodes
+    joined = [(nodes.shape, nodes.start if nodes.is_range else hash(nodes.flat.tobytes())) for nodes in ends]
+    return links.map.kernel_shape, tuple(links.weight.parameters()), *joined

@@ -12,13 +12,17 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..errors import ModelError
 from ..graph import NeuralGraph
+from ..links import Links
 from ..nodes import Nodes
-from ..replay import node_values, replay, sample_batch
+from ..replay import inbound_links, node_values, replay, sample_batch
 from ..trace import traced
 from ..trace.inputs import as_arguments
 from ..trace.modules import ModuleStack
 from ..trace.watch import Options
 from .channels import channel_difference
+from .dependency import Dependency, check_dependency
+
+__all__ = ["Dependency", "LayerError", "Verification", "check_dependency", "deviation", "verify"]
 
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
 HALF_TOLERANCE = 2e-2  # half precision keeps 8 to 11 bits, and torch accumulates in another order than the graph
@@ -53,7 +57,10 @@ class Verification:
         For a channel graph, the largest relative difference between its weights and the aggregated kernels of the
         position graph; None otherwise.
     unchecked : tuple of str
-        Links of a channel graph whose kernels have no one-to-one counterpart to compare with.
+        Links of a channel graph whose kernels have no one-to-one counterpart to compare with, and outputs of the model
+        that the graph has as constants.
+    notes : tuple of str
+        What of the graph holds for the example only that it was traced with.
     """
 
     ok: bool
@@ -65,6 +72,7 @@ class Verification:
     layers: tuple[LayerError, ...] = field(repr=False)
     aggregation_error: float | None = None
     unchecked: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return self.ok
@@ -78,9 +86,11 @@ class Verification:
         if self.aggregation_error is not None:
             lines.append(f"channel weights differ from the aggregated kernels by at most {self.aggregation_error:.2g}")
         if self.unchecked:
-            lines.append(f"links whose aggregation could not be compared: {', '.join(self.unchecked)}")
+            lines.append(f"links and outputs that could not be compared: {', '.join(self.unchecked)}")
         if self.first_divergent_layer is not None:
             lines.append(f"first diverging layer: {self.first_divergent_layer}")
+        if not self.ok:
+            lines += self.notes
         return "\n".join(lines)
 
 
@@ -107,7 +117,8 @@ def verify(
         A batch of samples, as the model takes it.
     example_kwargs : mapping, optional
     tolerance : float, optional
-        Largest relative error. Default 1e-5 in float32, 1e-12 in float64.
+        Largest relative error. Default 1e-5 in float32, 1e-12 in float64, 2e-2 where some layer is computed in half
+        precision.
 
     Returns
     -------
@@ -123,17 +134,23 @@ def verify(
     unrolled, values = traced(model, args, kwargs, options, keep_values=True)
     replayable = graph.granularity == "position" and not graph.folded
     subject = graph if replayable else unrolled.with_weights(graph.weights)
-    tolerance = TOLERANCES.get(graph.dtype, HALF_TOLERANCE) if tolerance is None else tolerance
+    if tolerance is None:
+        computed_in = {value.dtype for value in values if value.is_floating_point()}
+        halved = not computed_in <= set(TOLERANCES)  # by autocast
+        tolerance = HALF_TOLERANCE if halved else TOLERANCES.get(graph.dtype, HALF_TOLERANCE)
 
     worst_abs, worst_rel, samples = _compare_outputs(model, subject, args, kwargs)
-    layers = _compare_layers(subject, unrolled, values, args, kwargs)
+    layers = _compare_layers(subject, unrolled, values, args, kwargs, tolerance)
     divergent = next((each.layer for each in layers if not each.max_rel_error <= tolerance), None)
     difference: float | None = None
-    unchecked: tuple[str, ...] = ()
+    unchecked = tuple(f"output {place}" for place, leaf in enumerate(graph.output.leaves) if isinstance(leaf, Tensor))
     if graph.granularity == "channel":
-        difference, unchecked = channel_difference(model, graph, unrolled.with_weights(graph.weights), args, kwargs)
+        difference, others = channel_difference(model, graph, unrolled.with_weights(graph.weights), args, kwargs)
+        unchecked += others
     ok = worst_rel <= tolerance and divergent is None and (difference is None or difference <= tolerance)
-    return Verification(ok, worst_abs, worst_rel, divergent, tolerance, samples, layers, difference, unchecked)
+    return Verification(
+        ok, worst_abs, worst_rel, divergent, tolerance, samples, layers, difference, unchecked, graph.notes
+    )
 
 
 def _compare_outputs(
@@ -173,22 +190,46 @@ def _sample(args: tuple[Any, ...], kwargs: dict[str, Any], axis: int, place: int
 
 
 def _compare_layers(
-    graph: NeuralGraph, traced_now: NeuralGraph, values: Sequence[Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    graph: NeuralGraph,
+    traced_now: NeuralGraph,
+    values: Sequence[Tensor],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    tolerance: float,
 ) -> tuple[LayerError, ...]:
-    """Compare every layer on the first sample with what the model's own operations gave."""
+    """Compare every layer on the first sample with what the model's own operations gave.
+
+    What is left of large terms that cancel, such as the mean of normalised values, is as uncertain as they are: where
+    an error is too large for the sum, it counts relative to the terms.
+    """
     if [layer.name for layer in graph.layers] != [layer.name for layer in traced_now.layers]:
         raise ModelError(
             "the model took another path on this input than when it was traced, its graph is a different one: "
             "trace it with this input"
         )
     batch = [x[:1] for x in sample_batch(graph, args, kwargs)]
-    ours = node_values(graph, batch)[0]
+    ours = node_values(graph, batch)
+    inbound = inbound_links(graph)
     errors = []
     for layer in graph.layers:
         theirs = values[layer.origin]
-        if layer.kind != "constant" and theirs.numel():
-            errors.append(LayerError(layer.name, *deviation(ours[layer.start : layer.stop], theirs.reshape(-1))))
+        if layer.kind == "constant" or not theirs.numel():
+            continue
+        absolute, relative = deviation(ours[0, layer.start : layer.stop], theirs.reshape(-1))
+        if relative > tolerance and layer.function is None and layer.activate is None:
+            terms = _size_of_terms(inbound[layer.name], ours)
+            relative = min(relative, absolute / terms) if terms else relative
+        errors.append(LayerError(layer.name, absolute, relative))
     return tuple(errors)
+
+
+def _size_of_terms(inbound: Sequence[Links], values: Tensor) -> float:
+    """Return the largest sum of absolute terms that enters a node."""
+    largest = 0.0
+    for links in inbound:
+        total = links.map.apply(links.source_nodes.gather(values).abs(), links.kernel().abs().to(values.dtype))
+        largest = max(largest, float(total.max()) if total.numel() else 0.0)
+    return largest
 
 
 def deviation(ours: Tensor, theirs: Tensor) -> tuple[float, float]:

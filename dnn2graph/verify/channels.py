@@ -48,6 +48,8 @@ def channel_difference(
         simplified, elements = trace()
         worst = max(worst, _compare(unrolled, simplified, elements, *operations)[0])
         references.insert(0, simplified)
+    if graph.folded:  # what leads back has no counterpart where a loop runs once
+        references.append(trace(shared=graph.options["shared"])[0])
     return max(worst, _weight_difference(graph, references)), unchecked
 
 

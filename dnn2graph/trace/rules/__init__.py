@@ -3,6 +3,7 @@
 from . import (
     along_axes,
     attention,
+    composed,
     convolution,
     embedding,
     linear,
@@ -19,6 +20,7 @@ from . import (
 __all__ = [
     "along_axes",
     "attention",
+    "composed",
     "convolution",
     "embedding",
     "linear",

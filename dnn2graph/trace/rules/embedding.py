@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from ..ids import collapse
 from ..mixing import connect_windows
 from ..registry import rule
 from ..watch import Ids, Operation, Refused, Watch
+from .moves import move
 
 aten = torch.ops.aten
 
@@ -30,6 +33,23 @@ def embedding(watch: Watch, operation: Operation) -> None:
     ids = watch.born(operation, out, "linear", watch.new_by_axis(out.shape, -1), channel_axis=-1)
     weight = transposed(watch.expression(table))  # (features, vocabulary)
     connect_convolution(watch, entries.flatten(0, -2), ids.reshape(-1, ids.shape[-1]), (), 1, weight)
+
+
+@rule(aten.index.Tensor)
+def index(watch: Watch, operation: Operation) -> None:
+    """Pick elements; with indices that depend on the input, rows of a table as an embedding does."""
+    table, places = operation.args[:2]
+    if is_lookup(table, places) and watch.is_neuron(places[0]) and not watch.is_neuron(table):
+        embedding(watch, Operation(aten.embedding.default, (table, places[0]), {}, operation.out))
+    else:
+        move(watch, operation)
+
+
+def is_lookup(table: Tensor, places: Sequence[Tensor | None]) -> bool:
+    """Whether whole numbers pick rows of a matrix."""
+    rows = places[0]
+    picked = len(places) == 1 and rows is not None and rows.dtype in (torch.int64, torch.int32)
+    return picked and table.dim() == 2 and table.is_floating_point()
 
 
 def _entries(watch: Watch, operation: Operation, index: Tensor, table: Tensor) -> Ids:

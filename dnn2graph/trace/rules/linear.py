@@ -13,7 +13,8 @@ from ..build import as_expression, unique
 from ..connect import connect_convolution
 from ..mixing import mix
 from ..registry import rule
-from ..watch import Operation, Refused, Watch
+from ..watch import Operation, Watch
+from .composed import by_definition
 
 aten = torch.ops.aten
 
@@ -33,7 +34,8 @@ def biased_product(watch: Watch, operation: Operation) -> None:
         _contract(watch, operation, one, other, bias)
         return
     if watch.is_neuron(bias):
-        raise Refused("a matrix product is added to neurons in one operation")
+        by_definition(watch, operation, lambda bias, one, other, **_: beta * bias + alpha * (one @ other))
+        return
     expression = watch.expression(bias)
     _product(watch, operation, one, other, expression if beta == 1 else Call(torch.mul, (expression, beta)), alpha)
 
@@ -44,7 +46,8 @@ def linear(watch: Watch, operation: Operation) -> None:
     x, weight = operation.args[:2]
     bias = operation.argument("bias")
     if not watch.is_neuron(x) or watch.is_neuron(weight) or watch.is_neuron(bias):
-        raise Refused("neurons times neurons")
+        by_definition(watch, operation, lambda x, weight, _=None: x @ weight.t() + (0 if bias is None else bias))
+        return
     dense(watch, operation, x, watch.expression(weight), None if bias is None else watch.expression(bias))
 
 

@@ -17,7 +17,7 @@ from .pointwise import elementwise, is_mask
 
 aten = torch.ops.aten
 
-PLACES = ("index", "indices")  # arguments that say where
+PLACES = ("index", "indices", "mask")  # arguments that say where
 
 
 @rule(
@@ -30,7 +30,6 @@ PLACES = ("index", "indices")  # arguments that say where
     aten.repeat.default,
     aten.flip.default,
     aten.roll.default,
-    aten.index.Tensor,
     aten.index_select.default,
     aten.gather.default,
     aten.slice_scatter.default,
@@ -58,6 +57,11 @@ PLACES = ("index", "indices")  # arguments that say where
     aten.diagonal_scatter.default,
     aten.as_strided_scatter.default,
     aten.unfold_copy.default,
+    aten.rot90.default,
+    aten.diag_embed.default,
+    aten.masked_scatter.default,
+    aten.max_unpool2d.default,
+    aten.max_unpool3d.default,
     aten._pack_padded_sequence.default,
     aten._pad_packed_sequence.default,
 )
@@ -68,7 +72,10 @@ def move(watch: Watch, operation: Operation) -> None:
     places = places_in(operation)
     if any(watch.is_neuron(t) for t in places):
         watch.note(operation.func)
-    moved = _on_ids(operation.func, *_ids_in(watch, (operation.args, operation.kwargs), places))
+    try:
+        moved = _on_ids(watch, operation, places, torch.int64)
+    except (RuntimeError, NotImplementedError):  # torch has it for real numbers only; float64 holds ids exactly
+        moved = _on_ids(watch, operation, places, torch.float64)
     first = tree_leaves(operation.out)[0]
     for out, ids in zip(tree_leaves(operation.out), tree_leaves(moved), strict=True):
         if out.dtype == first.dtype:  # lengths and the like are no activations
@@ -134,23 +141,15 @@ def places_in(operation: Operation) -> list[Tensor]:
     return [t for t in tree_leaves(named) if isinstance(t, Tensor)]
 
 
-def _ids_in(watch: Watch, arguments: Any, places: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Replace tensors of activations by their ids, counted from 1: what the operation fills with 0 is no node."""
+def _on_ids(watch: Watch, operation: Operation, places: Sequence[Tensor], dtype: torch.dtype) -> Any:
+    """Run the operation on ids, counted from 1: what it fills with 0 is no node."""
     where = {id(t) for t in places}
 
     def ids(t: Tensor) -> Tensor:
         if id(t) not in where and (watch.is_neuron(t) or t.is_floating_point()):
-            return watch.moved_ids(t) - NO_NODE
+            return (watch.moved_ids(t) - NO_NODE).to(dtype)
         return t.cpu()
 
-    return tree_map_only(Tensor, ids, arguments)
-
-
-def _on_ids(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run an operation on ids; where torch has it for real numbers only, in float64, which holds them exactly."""
+    args, kwargs = tree_map_only(Tensor, ids, (operation.args, operation.kwargs))
     kwargs = {name: value for name, value in kwargs.items() if name not in ("memory_format", "dtype", "device")}
-    try:
-        moved = func(*args, **kwargs)
-    except (RuntimeError, NotImplementedError):
-        moved = func(*tree_map_only(Tensor, lambda t: t.double(), args), **kwargs)
-    return tree_map_only(Tensor, lambda t: t.long() + NO_NODE, moved)
+    return tree_map_only(Tensor, lambda t: t.long() + NO_NODE, operation.func(*args, **kwargs))

@@ -16,6 +16,8 @@ from ..watch import Operation, Refused, Watch
 
 aten = torch.ops.aten
 
+BATCH_STATISTICS = "batch-norm by batch statistics; it must run in eval mode with running statistics"
+
 
 @rule(aten.native_batch_norm.default, aten.cudnn_batch_norm.default, aten.miopen_batch_norm.default)
 def batch_norm(watch: Watch, operation: Operation) -> None:
@@ -54,7 +56,12 @@ def group_norm(watch: Watch, operation: Operation) -> None:
 
 @rule(aten._native_batch_norm_legit.no_stats)
 def instance_norm(watch: Watch, operation: Operation) -> None:
-    """Normalise each channel by the sample's own statistics."""
+    """Normalise each channel by the sample's own statistics.
+
+    With one sample torch runs the same operation for a batch-norm without running statistics, which is refused.
+    """
+    if watch.modules.joins_samples:
+        raise Refused(BATCH_STATISTICS)
     x = operation.args[0]
     _by_own_statistics(watch, operation, x, (0, *range(2, x.dim())), (-1, *[1] * (x.dim() - 2)))
 
@@ -131,7 +138,7 @@ def _normalise(
         instance_norm(watch, operation)
         return
     if training:
-        raise Refused("batch-norm by batch statistics; it must run in eval mode with running statistics")
+        raise Refused(BATCH_STATISTICS)
     shape = (-1, *[1] * (x.dim() - 2))
 
     def expression(t: Tensor | None) -> Expression | None:

@@ -52,7 +52,7 @@ def add(watch: Watch, operation: Operation) -> None:
     """``a ± alpha * b``: a sum of neurons, or a bias."""
     a, b = operation.args[:2]
     constants = [t for t in (a, b) if not watch.is_neuron(t)]
-    if any(is_mask(t) for t in constants) and not watch.expressions.depends_on_parameters(constants):
+    if not watch.expressions.depends_on_parameters(constants) and any(is_mask(t) for t in constants):
         activation(watch, operation, "mask")
         return
     factor = operation.argument("alpha", 1) * (-1 if operation.name == "sub" else 1)

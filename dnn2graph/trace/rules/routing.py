@@ -10,10 +10,10 @@ from torch import Tensor
 from ...links import Listed
 from ...nodes import NO_NODE
 from ...weights import Call, Constant, transposed
-from ..build import channel_axis
+from ..build import as_expression, channel_axis
 from ..connect import connect_convolution
 from ..ids import distinct_rows
-from ..mixing import gather_rows
+from ..mixing import gather_rows, mix
 from ..registry import rule
 from ..watch import Ids, Operation, Refused, Watch
 from .moves import move, places_in
@@ -45,6 +45,30 @@ def scatter_add(watch: Watch, operation: Operation) -> None:
     x, axis, places, added = operation.args[:4]
     added = added[tuple(slice(length) for length in places.shape)]
     _add_at(watch, operation, x, added, _numbers(x).gather(axis, places.cpu()), (axis % x.dim(),))
+
+
+@rule(aten.scatter_reduce.two)
+def scatter_reduce(watch: Watch, operation: Operation) -> None:
+    """Bring each element and those that are sent to its place down to one: by their sum, mean, product or maximum."""
+    x, axis, places, added = operation.args[:4]
+    own = operation.argument("include_self", True) and watch.is_neuron(x)
+    added_ids = watch.as_neurons(added)[tuple(slice(length) for length in places.shape)]
+    target = _numbers(x).gather(axis, places.cpu())
+    source, target = added_ids.reshape(-1), target.reshape(-1)
+    operands = [t for t in (x, added) if watch.is_neuron(t)]
+    if own:
+        source = torch.cat([source, watch.ids(x).reshape(-1)])
+        target = torch.cat([target, _numbers(x).reshape(-1)])
+    if any(watch.is_neuron(t) for t in places_in(operation)):
+        watch.note(operation.func)
+    out = operation.out
+    kept = list(out.shape)
+    if not watch.by_position:  # the places along the axis are alike
+        kept[axis] = 1
+        target = _numbers(torch.empty(kept)).expand(out.shape).reshape(-1)[target]
+    table = _sources_of_each(target, source, prod(kept)).view(*kept, -1)
+    function = as_expression(watch, operation, operands)
+    mix(watch, operation, out, [table], function, [watch.ids(t) for t in operands])
 
 
 @rule(aten.col2im.default)
