@@ -390,6 +390,124 @@ def mtcnn_rnet() -> RNet:
     return RNet()
 
 
+# --- attention and recurrence ----------------------------------------------------------------------------------------
+
+
+class PatchEmbedding(nn.Module):
+    """Cut an image into square patches and project each."""
+
+    def __init__(self, side: int, features: int) -> None:
+        super().__init__()
+        self.side = side
+        self.proj = nn.Linear(side * side, features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        patches = x.unfold(2, self.side, self.side).unfold(3, self.side, self.side)  # (N, 1, 4, 4, side, side)
+        return self.proj(patches.flatten(4).flatten(1, 3))  # (N, 16, features)
+
+
+class FeedForward(nn.Module):
+    """Two dense layers with a GELU between them."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(features, hidden)
+        self.fc2 = nn.Linear(hidden, features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class PostNormEncoder(nn.Module):
+    """A transformer's encoder layer that normalises after each residual sum."""
+
+    def __init__(self, features: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(features, heads, dropout=0.1, batch_first=True)
+        self.ffn = FeedForward(features, hidden)
+        self.norm1 = nn.LayerNorm(features)
+        self.norm2 = nn.LayerNorm(features)
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        attended, _ = self.attn(x, x, x)
+        x = self.norm1(x + self.drop(attended))
+        return self.norm2(x + self.drop(self.ffn(x)))
+
+
+class MnistViT(nn.Module):
+    """The MNIST vision transformer of transformer_poc: 16 patches of 7x7, one encoder layer, their mean classified."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = PatchEmbedding(7, 32)
+        self.pos_embed = nn.Parameter(torch.zeros(1, 16, 32))
+        self.encoder = nn.Sequential(PostNormEncoder(32, heads=1, hidden=64))
+        self.norm = nn.LayerNorm(32)
+        self.classifier = nn.Linear(32, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.encoder(self.patch_embed(x) + self.pos_embed)  # (N, 16, 32)
+        return self.classifier(self.norm(x).mean(dim=1))
+
+
+def mnist_vit() -> MnistViT:
+    return MnistViT()
+
+
+class AminoAcidLSTM(nn.Module):
+    """The network of LSTM-Amino-Acids: from a sequence of amino acids, one-hot (N, T, 20), scores of the next one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(20, 60, num_layers=4, batch_first=True)
+        self.fc_1 = nn.Linear(60, 128)
+        self.fc = nn.Linear(128, 20)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h_0 = torch.zeros(4, x.size(0), 60)
+        c_0 = torch.zeros(4, x.size(0), 60)
+        _, (hidden, _) = self.lstm(x, (h_0, c_0))
+        x = self.fc_1(F.relu(hidden[-1]))  # (N, 128)
+        return self.fc(F.relu(x))
+
+
+def aminoacid_lstm() -> AminoAcidLSTM:
+    return AminoAcidLSTM()
+
+
+class SileroVAD(nn.Module):
+    """Silero's voice activity detector for 16 kHz.
+
+    A chunk of 576 samples (N, 576) and the state after the chunk before give the probability of speech (N, 1) and the
+    state (2, N, 128). The first 64 samples of a chunk are the last ones of the chunk before.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stft_conv = nn.Conv1d(1, 258, 256, stride=128, bias=False)  # cosines of 129 frequencies, then sines
+        self.conv1 = nn.Conv1d(129, 128, 3, padding=1)
+        self.conv2 = nn.Conv1d(128, 64, 3, stride=2, padding=1)
+        self.conv3 = nn.Conv1d(64, 64, 3, stride=2, padding=1)
+        self.conv4 = nn.Conv1d(64, 128, 3, padding=1)
+        self.lstm_cell = nn.LSTMCell(128, 128)
+        self.final_conv = nn.Conv1d(128, 1, 1)
+
+    def forward(self, x: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        x = F.pad(x, (0, 64), "reflect").unsqueeze(1)  # (N, 1, 640)
+        x = self.stft_conv(x)  # (N, 258, 4)
+        x = (x[:, :129] ** 2 + x[:, 129:] ** 2).sqrt()  # magnitudes
+        for convolution in (self.conv1, self.conv2, self.conv3, self.conv4):
+            x = convolution(x).relu()
+        h, c = self.lstm_cell(x.squeeze(-1), None if state is None else (state[0], state[1]))
+        x = self.final_conv(h.unsqueeze(-1).relu()).sigmoid()  # (N, 1, 1)
+        return x.squeeze(1).mean(dim=1, keepdim=True), torch.stack([h, c])
+
+
+def silero_vad() -> SileroVAD:
+    return SileroVAD()
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation, one of each per channel
@@ -439,6 +557,13 @@ CHECKPOINTS = {
     "mtcnn_rnet": Checkpoint("mtcnn_rnet.pt", mtcnn_rnet, (1, 3, 24, 24), normalise=FACES_MTCNN),
 }
 
+# Their graphs have gates and loops: what is tested of them is in test_checkpoints_sequences.py.
+SEQUENCE_CHECKPOINTS = {
+    "mnist_vit": Checkpoint("mnist_vit_tiny.pth", mnist_vit, DIGIT, "mnist", MNIST, 81.2),
+    "aminoacid_lstm": Checkpoint("aminoacid_lstm_4layer.pth", aminoacid_lstm, (1, 4, 20)),
+    "silero_vad": Checkpoint("silero_vad_16k.safetensors", silero_vad, (1, 576)),
+}
+
 # --- weights and images ----------------------------------------------------------------------------------------------
 
 TEST_FILES = {
@@ -462,14 +587,19 @@ def shared_folder() -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def checkpoint(name: str) -> Checkpoint:
+    """Give a checkpoint of either table."""
+    return CHECKPOINTS[name] if name in CHECKPOINTS else SEQUENCE_CHECKPOINTS[name]
+
+
 def checkpoint_path(name: str) -> Path:
     """Give the path of a checkpoint's file, which need not exist."""
-    return _data_folder().parent / "checkpoints" / CHECKPOINTS[name].file
+    return _data_folder().parent / "checkpoints" / checkpoint(name).file
 
 
 def require(name: str) -> None:
     """Skip the calling test unless the weights and the test images of a checkpoint are there."""
-    dataset = CHECKPOINTS[name].dataset
+    dataset = checkpoint(name).dataset
     files = [checkpoint_path(name)]
     files += [_data_folder() / dataset / file for file in TEST_FILES[dataset]] if dataset else []
     for path in files:
@@ -479,7 +609,7 @@ def require(name: str) -> None:
 
 def load_checkpoint(name: str) -> nn.Module:
     """Build a network in eval mode with its stored weights: every stored tensor is used, every parameter is stored."""
-    model = CHECKPOINTS[name].build()
+    model = checkpoint(name).build()
     model.load_state_dict(_state_dict(checkpoint_path(name)), strict=True)
     return model.eval()
 
@@ -502,15 +632,15 @@ def images(name: str, count: int) -> tuple[torch.Tensor, torch.Tensor | None]:
     The inputs are the first ones of the test set. A network without a data set gets uniform noise, the same at each
     call, and None for the classes.
     """
-    checkpoint = CHECKPOINTS[name]
+    stored = checkpoint(name)
     labels = None
-    if checkpoint.dataset:
-        pixels, classes = _test_set(_data_folder(), checkpoint.dataset)
+    if stored.dataset:
+        pixels, classes = _test_set(_data_folder(), stored.dataset)
         x, labels = torch.from_numpy(pixels[:count]).float() / 255, torch.from_numpy(classes[:count]).long()
     else:
-        x = torch.rand(count, *checkpoint.input_shape[1:], generator=torch.Generator().manual_seed(0))
+        x = torch.rand(count, *stored.input_shape[1:], generator=torch.Generator().manual_seed(0))
     # (C,) against (N, C) or (N, C, H, W)
-    mean, std = (torch.tensor(values).view(-1, *[1] * (x.ndim - 2)) for values in checkpoint.normalise)
+    mean, std = (torch.tensor(values).view(-1, *[1] * (x.ndim - 2)) for values in stored.normalise)
     return (x - mean) / std, labels
 
 
