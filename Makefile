@@ -4,6 +4,8 @@ VENV    ?= .venv
 PYTHON  ?= python3
 # Of the benchmarks: one thread gives steady times.
 THREADS ?= 1
+# Of the tests and the zoo: how many processes, with one thread each.
+WORKERS ?= 2
 # Of the fuzzing: how many files.
 INPUTS  ?= 2000
 # Of the paper's reproduction: quick or full, and how many processes.
@@ -18,7 +20,7 @@ READERS := tests/readers/node_modules/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo paper test fuzz lint bench bench-smoke clean
+.PHONY: help demo paper test fuzz zoo lint bench bench-smoke clean
 
 help:  ## show this list
 	@printf 'usage: make TARGET [VENV=%s] [PYTHON=%s]\n\n' '$(VENV)' '$(PYTHON)'
@@ -40,7 +42,7 @@ paper: $(INSTALLED)  ## train the paper's populations and write what holds into 
 	@$(BIN)/dnn2graph population reproduce --scale $(SCALE) --jobs $(JOBS) -o docs/reproduction.md
 
 test: $(INSTALLED) $(READERS)  ## run the tests and the examples in docstrings
-	@$(BIN)/python -m pytest
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # Graphology's parsers, which Gephi Lite uses; without Node.js, or a registry, the tests that need them are skipped.
 $(READERS): tests/readers/package.json tests/readers/package-lock.json
@@ -49,6 +51,11 @@ $(READERS): tests/readers/package.json tests/readers/package-lock.json
 
 fuzz: $(INSTALLED)  ## read thousands of damaged files: each ends in a result or in one sentence; two minutes
 	@DNN2GRAPH_FUZZ=$(INPUTS) $(BIN)/python -m pytest -q tests/test_fuzz.py
+
+# Torchvision and timm without what they require: their compiled parts are not needed, and the rest is here already.
+zoo: $(INSTALLED)  ## trace 200 published architectures and write docs/coverage.md; an hour
+	@$(BIN)/python -m pip install -qq --no-deps -c zoo/constraints.txt torchvision timm
+	@HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/python -m zoo --resume --jobs $(WORKERS)
 
 lint: $(INSTALLED)  ## check style (ruff) and types (mypy)
 	@$(BIN)/ruff check .

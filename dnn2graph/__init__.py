@@ -20,6 +20,7 @@ from .activity import (
     silence,
 )
 from .audit import Audit, audit
+from .coverage import Coverage, coverage
 from .dynamics import Recorder, read_run
 from .errors import (
     DataError,
@@ -58,14 +59,16 @@ from .report import findings, report
 from .sparsify import Receipt, SparseGraph, sparsify
 from .streaming import LazyTensors, MeasuredFile, measure_file
 from .trace import from_torch, rule
-from .verify import Verification, verify
+from .verify import Dependency, Verification, check_dependency, verify
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Activity",
     "Audit",
+    "Coverage",
     "DataError",
+    "Dependency",
     "Dnn2graphError",
     "Estimate",
     "ExportError",
@@ -91,7 +94,9 @@ __all__ = [
     "accuracy_without",
     "activations",
     "audit",
+    "check_dependency",
     "coactivation",
+    "coverage",
     "directed_strengths",
     "effective_weights",
     "findings",

@@ -21,14 +21,25 @@ NAMED_AT_MOST = 6
 @click.command(
     epilog=example(
         "dnn2graph inspect data/digits_cnn.pt2",
+        "dnn2graph inspect data/digits_cnn.pt2 --coverage",
         "dnn2graph inspect data/digits_cnn.pt --arch examples.train_digits:digits_cnn --input-shape 1,8,8",
     )
 )
 @takes_model
 @kinds_option
+@click.option(
+    "--coverage",
+    "of_model",
+    is_flag=True,
+    help="Show what of the model the graph represents instead: parameters, and operations with their rules. "
+    "Exit code 1 if anything is not.",
+)
 @json_option
-def inspect(source: Source, kinds: tuple[str, ...] | None, as_json: bool) -> None:
+def inspect(source: Source, kinds: tuple[str, ...] | None, of_model: bool, as_json: bool) -> None:
     """Show the layers and links of a network's graph, its size, and what its forms would cost."""
+    if of_model:
+        _show_coverage(source, as_json)
+        return
     loaded, graph = source.open()
     with working("counting edges"):
         found = describe(graph, loaded.model, kinds)
@@ -43,6 +54,22 @@ def inspect(source: Source, kinds: tuple[str, ...] | None, as_json: bool) -> Non
     links = [(", ".join(each["sources"]), each["target"], each["kind"], each["edges"]) for each in found["links"]]
     print_table(("from", "to", "kind", "edges"), links, "links")
     _print_summary(graph, found)
+
+
+def _show_coverage(source: Source, as_json: bool) -> None:
+    from ..coverage import coverage
+    from .failures import printable
+
+    with working("tracing"):
+        loaded = source.load()
+        found = coverage(loaded.model, loaded.args, example_kwargs=loaded.kwargs, **source.options)
+    if as_json:
+        print_json({"file": source.path, **found.as_dict()})
+    else:
+        for line in str(found).splitlines():
+            click.echo(printable(line))
+    if not found.ok:
+        click.get_current_context().exit(1)
 
 
 def describe(graph: NeuralGraph, model: nn.Module, kinds: Collection[str] | None) -> dict[str, Any]:
