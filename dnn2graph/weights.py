@@ -169,6 +169,13 @@ def take(tensor: Tensor, axis: int, index: Tensor) -> Tensor:
     return tensor.index_select(axis, index.to(tensor.device))
 
 
+def overwritten(
+    memory: Tensor, values: Tensor, size: tuple[int, ...], stride: tuple[int, ...], offset: int
+) -> Tensor:
+    """Return a copy of a storage's elements (elements,) with values written into a window on it."""
+    return torch.as_strided_scatter(memory.to(values), values.expand(size), size, stride, offset)
+
+
 def pick(kernel: Tensor, outs: Tensor, ins: Tensor) -> Tensor:
     """Pick kernel entries by out- and in-channel: (1, number picked, taps)."""
     return kernel.reshape(*kernel.shape[:2], -1)[outs.to(kernel.device), ins.to(kernel.device)][None]

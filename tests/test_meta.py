@@ -94,6 +94,26 @@ def padded_with_numbers():
     return Net(forward, first=nn.Linear(4, 3), last=nn.Linear(9, 2))
 
 
+def written_step_by_step():
+    """Make a loop that collects its states in a tensor of zeros."""
+
+    def forward(self, x):
+        state, collected = x[:, 0] * 0, torch.zeros_like(x)
+        for step in range(x.shape[1]):
+            state = torch.tanh(self.mix(state)) + x[:, step]
+            collected[:, step] = state
+        return self.last(collected.flatten(1))
+
+    return Net(forward, mix=nn.Linear(2, 2), last=nn.Linear(6, 2))
+
+
+def windows_added_up():
+    def forward(self, x):
+        return F.fold(F.unfold(self.conv(x), 2), (4, 4), 2)
+
+    return Net(forward, conv=nn.Conv2d(2, 3, 1))
+
+
 NETWORKS = {
     "mlp": (lambda: nn.Sequential(nn.Linear(72, 6), nn.Tanh(), nn.Linear(6, 2)), (72,)),
     "convolutional": (convolutional, (2, 6, 6)),
@@ -104,6 +124,8 @@ NETWORKS = {
     "lstm": (lambda: nn.LSTM(3, 4, 2, batch_first=True), (3, 3)),
     "gru": (lambda: nn.GRU(3, 4, batch_first=True, bidirectional=True), (3, 3)),
     "constants": (padded_with_numbers, (4,)),
+    "written": (written_step_by_step, (3, 2)),
+    "fold": (windows_added_up, (2, 4, 4)),
 }
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 import dnn2graph as dg
 from dnn2graph.verify import check_dependency
+from tests.networks import overwritten_in_place
 from tests.oracles import assert_represented, random
 from tests.strategies import Net
 from tests.test_trace import between, edges, linear, names
@@ -127,11 +129,7 @@ def test_what_stands_in_for_functions_of_torch_is_taken_away_again():
 
 def test_in_place_operations_and_views_are_represented():
     def forward(self, x):
-        y = self.a(x)
-        y += 1
-        y.relu_()
-        y[:, 2:4] = 0
-        y[:, 0].mul_(2)
+        y = overwritten_in_place(self.a(x))
         return self.b(y.view(len(x), 2, -1).transpose(1, 2).flatten(1))
 
     assert_represented(Net(forward, a=nn.Linear(4, 8), b=nn.Linear(8, 3)), random(3, 4))
@@ -148,3 +146,54 @@ def test_a_loop_that_depends_on_values_runs_as_often_as_for_the_example():
     steps = 6  # each shortens by the largest eigenvalue: 28.3 * 0.54 ** 6 < 1
     assert sum(links.kind == "weight" for links in graph.links) == steps
     assert dg.verify(model, graph, torch.full((1, 2), 20.0)).ok
+
+
+def doubled_after_a_view(self):
+    b = self.b.bias.clone()
+    view = b[1:]
+    b.mul_(2)
+    return b + torch.cat([view, view[:1]])
+
+
+def in_part(self):
+    b = self.b.bias.clone()
+    b[1:].zero_()
+    return b
+
+
+def among_numbers(self):
+    z = torch.zeros(3, dtype=self.b.bias.dtype)
+    z[1:] = self.b.bias[:2]
+    z[2] = 5.0
+    z[0] = self.b.weight[0, 0]
+    return z
+
+
+def onto_numbers(self):
+    z = torch.full((3,), 2.0, dtype=self.b.bias.dtype)
+    z.mul_(self.b.bias)
+    z[:2] += self.b.bias[1:]
+    return z
+
+
+def transposed(self):
+    w = (self.b.weight * 2).t()
+    w[::2, 1].add_(self.b.bias[:2])
+    return w[0]
+
+
+@pytest.mark.parametrize("shift", [doubled_after_a_view, in_part, among_numbers, onto_numbers, transposed])
+def test_what_is_written_in_place_among_parameters_follows_other_weights(shift):
+    def make():
+        return Net(lambda self, x: F.linear(x, self.b.weight, shift(self)), b=nn.Linear(3, 3)).double()
+
+    model, other, x = make(), make(), random(4, 3)
+    assert_represented(model, x)
+    for granularity in ("channel", "position"):
+        graph = dg.from_torch(model, x, granularity)
+        found = dg.verify(other, graph.with_weights(other.state_dict()), x)
+        assert found.ok, found
+    with torch.device("meta"):
+        hollow = make()
+    graph = dg.from_torch(hollow, x, "position").with_weights(model.state_dict())
+    torch.testing.assert_close(graph.replay(x), model(x))

@@ -163,7 +163,7 @@ def watched(
 
 def graph_of(watch: Watch, output: Output) -> NeuralGraph:
     """Make the graph of what was watched."""
-    watch.close_loops()
+    watch.loops.close()
     options = watch.options
     draft = Draft(watch.layers, watch.links, output)
     if options.simplify:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
@@ -95,8 +96,10 @@ def channel_axis(watch: Watch, operand: Tensor, out: Tensor) -> int:
     """Tell which axis of an output counts channels: that of the layer it comes from, if it has its shape."""
     ids = watch.node_ids.read(operand)
     first = int(unexpanded(ids).reshape(-1)[0]) if ids.numel() else NO_NODE
-    for layer in reversed(watch.layers):
-        if layer.start <= first < layer.stop and layer.tensor_shape == tuple(out.shape):
+    place = bisect_right(watch.layers, first, key=lambda layer: layer.start) - 1
+    if place >= 0:
+        layer = watch.layers[place]
+        if first < layer.stop and layer.tensor_shape == tuple(out.shape):
             return layer.channel_axis + (len(layer.tensor_shape) - len(layer.shape))
     return 1 if out.dim() > 2 else -1
 

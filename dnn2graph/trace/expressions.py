@@ -10,13 +10,17 @@ from torch import Tensor
 from torch.utils._pytree import tree_iter, tree_leaves, tree_map_only
 
 from ..errors import ModelError
-from ..weights import Call, Constant, Expression, Parameter
-from .hollow import REMEDY, Run
+from ..weights import Call, Constant, Expression, Parameter, overwritten
+from .hollow import REMEDY, Run, is_hollow
 from .ids import storage_key
 
 
 class Expressions:
     """Weight expressions of the tensors seen so far.
+
+    A tensor is known by its identity until something is written in place into its storage. From then on, one
+    expression holds the whole storage, and every tensor on it is a window, as with node ids: views that were taken
+    before the writing and after it come out right by themselves.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ class Expressions:
         }
         self._known: dict[int, tuple[Tensor, Expression]] = {}  # the tensor is kept alive, so that its id stays its own
         self._storages: dict[int, str] = {}
+        # What storages hold that were written into, and a tensor that keeps each alive.
+        self._memory: dict[int | None, tuple[Tensor, Expression]] = {}
         for name, tensor in self.weights.items():
             if id(tensor) not in self._known:
                 self._known[id(tensor)] = (tensor, Parameter(name))
@@ -43,7 +49,11 @@ class Expressions:
 
     def depends_on_parameters(self, tensors: Iterable[Any]) -> bool:
         """Whether any of the values is a parameter or computed from one."""
-        return any(isinstance(t, Tensor) and (id(t) in self._known or self._alias(t) is not None) for t in tensors)
+        return any(isinstance(t, Tensor) and self._is_known(t) for t in tensors)
+
+    def _is_known(self, tensor: Tensor) -> bool:
+        written = storage_key(tensor) in self._memory
+        return written or id(tensor) in self._known or self._alias(tensor) is not None
 
     def of(self, tensor: Tensor) -> Expression:
         """Return how a tensor is computed from parameters; a constant where it is not.
@@ -53,6 +63,8 @@ class Expressions:
         ModelError
             If it is a constant whose values are not known, in a model without weights.
         """
+        if storage_key(tensor) in self._memory:
+            return Call(torch.as_strided, (self._memory[storage_key(tensor)][1], *_window(tensor)))
         if id(tensor) in self._known:
             return self._known[id(tensor)][1]
         name = self._alias(tensor)
@@ -63,8 +75,9 @@ class Expressions:
         whole = self.weights[name]  # an alias that no operation made, such as ``parameter.data``
         if tensor.shape == whole.shape and tensor.stride() == whole.stride():
             return Parameter(name)
-        window = (tensor.size(), tensor.stride(), tensor.storage_offset() - whole.storage_offset())
-        return Call(torch.ops.aten.as_strided.default, (Parameter(name), *window))
+        size, stride, offset = _window(tensor)
+        within = (size, stride, offset - whole.storage_offset())
+        return Call(torch.ops.aten.as_strided.default, (Parameter(name), *within))
 
     def _alias(self, tensor: Tensor) -> str | None:
         """Name the parameter whose storage a tensor is a window on."""
@@ -83,13 +96,45 @@ class Expressions:
         """Remember what an operation on parameters made."""
         if not self.depends_on_parameters(tree_iter((args, kwargs))):
             return
-        function = functional(func) or func
+        in_place = functional(func)
+        function = in_place or func
         call_args, call_kwargs = self.in_arguments(args), self.in_arguments(kwargs)
+        if in_place is not None and self._alias(args[0]) is None:
+            self._write(args[0], Call(function, call_args, call_kwargs))
+            return
         leaves = tree_leaves(out)
         for place, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor):
                 select = None if isinstance(out, Tensor) else place
                 self._known[id(leaf)] = (leaf, Call(function, call_args, call_kwargs, select))
+
+    def prepare(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Take down what a storage holds before an operation on parameters writes into it."""
+        if functional(func) is None or not self.depends_on_parameters(tree_iter((args, kwargs))):
+            return
+        part, key = args[0], storage_key(args[0])
+        if key in self._memory or self._alias(part) is not None:
+            return
+        elements = part.untyped_storage().nbytes() // part.element_size()
+        held = torch.zeros(elements, dtype=part.dtype)
+        if not is_hollow(part):
+            held = part.detach().as_strided((elements,), (1,), 0).clone()
+        memory: Expression = Constant(held)
+        for tensor, expression in self._known.values():
+            overlaps = any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
+            if storage_key(tensor) == key and tensor.dtype == part.dtype and not overlaps:
+                memory = Call(overwritten, (memory, expression, *_window(tensor)))
+        self._memory[key] = (part, memory)
+
+    def _write(self, part: Tensor, values: Expression) -> None:
+        """Remember what was written into part of a storage."""
+        key = storage_key(part)
+        self._memory[key] = (part, Call(overwritten, (self._memory[key][1], values, *_window(part))))
+
+
+def _window(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Say where a tensor lies on its storage."""
+    return tuple(tensor.size()), tensor.stride(), int(tensor.storage_offset())
 
 
 def functional(func: Any) -> Any | None:

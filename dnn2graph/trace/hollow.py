@@ -64,11 +64,14 @@ class Run:
 
     def __call__(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run one operation."""
-        if self._mode is None or not any(self.lacks_values(t) for t in _tensors((args, kwargs))):
+        tensors = _tensors((args, kwargs))
+        if self._mode is None or not any(map(self.lacks_values, tensors)):
             return func(*args, **kwargs)
+        if func.is_view and not any(map(is_hollow, tensors)):
+            return func(*args, **kwargs)  # what is written into it must be written into what it is a view of
         if func._schema.name.split("::")[1] in LIKE:
             return func(*tree_map_only(Tensor, _like, tuple(args)), **kwargs)
-        if any(t.is_meta for t in _tensors((args, kwargs))):
+        if any(t.is_meta for t in tensors):
             raise ModelError(
                 "the model computes with a tensor on the meta device that is neither a parameter nor a buffer, so that "
                 "no weights can be attached to it: register it as a buffer, or build the model with its weights"

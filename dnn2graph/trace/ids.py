@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from math import prod
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -240,24 +238,22 @@ def distinct_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
     return _sorted_rows(rows)
 
 
-def different_rows(rows: Tensor) -> Tensor:
-    """Sort the different rows of an int64 tensor (rows, columns)."""
-    if not rows.numel():
-        return distinct_rows(rows)[0]
-    low = rows.amin(0)
-    widths = (rows.amax(0) - low + 1).tolist()
-    if prod(widths) > LARGEST:
-        return distinct_rows(rows)[0]
-    keys = torch.zeros(len(rows), dtype=torch.int64)
-    for column, width in zip((rows - low).unbind(1), widths, strict=True):
-        keys = keys * width + column
-    ascending = np.sort(keys.numpy())
-    keys = torch.from_numpy(ascending[np.r_[True, ascending[1:] != ascending[:-1]]])
-    columns = []
-    for width in reversed(widths):
-        columns.append(keys % width)
-        keys = keys // width
-    return torch.stack(columns[::-1], 1) + low
+def completed(tuples: Tensor) -> Tensor:
+    """For each tuple of nodes, the number of the first complete one that it is part of; else its own."""
+    present = tuples >= 0
+    same, whole = torch.arange(len(tuples)), present.all(1).nonzero()[:, 0]
+    parts = (present.any(1) & ~present.all(1)).nonzero()[:, 0]
+    if not len(whole) or not len(parts):
+        return same
+    patterns, pattern = distinct_rows(present[parts].long())
+    for number, there in enumerate(patterns.bool()):
+        mine = parts[pattern == number]
+        _, group = distinct_rows(torch.cat([tuples[whole], tuples[mine]])[:, there])
+        first = torch.full((int(group.max()) + 1,), len(tuples))
+        first.scatter_reduce_(0, group[: len(whole)], whole, "amin")
+        found = first[group[len(whole) :]]
+        same[mine] = torch.where(found < len(tuples), found, mine)
+    return same
 
 
 def _sorted_rows(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -285,7 +281,7 @@ def without_repeats(*tensors: Tensor, axes: Iterable[int] | None = None) -> tupl
     kept, places = list(tensors), {}
     for axis in range(tensors[0].dim()) if axes is None else axes:
         there = [place for place, t in enumerate(kept) if t.shape[axis] > 1]
-        if not there or torch.broadcast_shapes(*(t.shape for t in kept)).numel() < MANY:
+        if not there or sum(t.numel() for t in kept) < MANY:
             continue
         length = kept[there[0]].shape[axis]
         slices = [_fingerprints(unexpanded(kept[i].movedim(axis, 0))).expand(length) for i in there]

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from ..links import Axis, Convolution, Listed
 from ..nodes import NO_NODE
 from ..weights import Constant, Expression
 from .build import operand_nodes
-from .ids import changes_along, different_rows, distinct_rows, fill_gaps, without_repeats
-from .watch import Ids, Operation, Watch, completed
+from .ids import changes_along, completed, distinct_rows, fill_gaps, without_repeats
+from .watch import Ids, Operation, Watch
 
 
 def mix(
@@ -108,14 +110,24 @@ def _narrowed(read: Ids, axes: Iterable[int]) -> Ids:
 
 def _connect_rows(watch: Watch, rows: Tensor, first: int, kind: str) -> None:
     """Link the nodes in each row to the node of that row, counted from ``first``."""
-    target = torch.arange(len(rows))[:, None].expand_as(rows)
-    pairs = different_rows(torch.stack([rows.reshape(-1), target.reshape(-1)], 1))
-    pairs = pairs[pairs[:, 0] >= 0]
-    if not len(pairs):
+    sorted_rows = np.sort(rows.numpy(), axis=1)
+    once = sorted_rows >= 0
+    once[:, 1:] &= sorted_rows[:, 1:] != sorted_rows[:, :-1]
+    read = sorted_rows[once]  # row by row
+    if not read.size:
         return
-    sources, source = torch.unique(pairs[:, 0], return_inverse=True)
-    geometry = Listed(len(sources), len(rows), source.numpy(), pairs[:, 1].contiguous().numpy())
-    watch.link(kind, sources, torch.arange(len(rows)) + first, geometry, _ones(1))
+    present = np.zeros(int(read.max()) + 1 - int(read.min()), bool)
+    present[read - read.min()] = True
+    source = (np.cumsum(present) - 1)[read - read.min()]
+    sources = np.flatnonzero(present) + read.min()
+    ends = np.r_[0, np.cumsum(once.sum(1))]
+    by_row = csr_array((np.ones(read.size, np.int8), source, ends), (len(rows), len(sources)))
+    by_source = by_row.tocsc()
+    counts = np.diff(by_source.indptr)
+    geometry = Listed(
+        len(sources), len(rows), np.repeat(np.arange(len(sources)), counts), by_source.indices.astype(np.int64)
+    )
+    watch.link(kind, torch.from_numpy(sources), torch.arange(len(rows)) + first, geometry, _ones(1))
 
 
 def connect_windows(watch: Watch, read: Ids, target: Ids) -> None:

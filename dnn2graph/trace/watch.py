@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,7 +19,8 @@ from ..nodes import NO_NODE, Nodes
 from ..weights import Call, Constant, Expression, mean_over_nodes
 from .expressions import Expressions, functional
 from .hollow import REMEDY, Run
-from .ids import NodeIds, changes_along, collapse, distinct, has_gaps, storage_key, unexpanded
+from .ids import NodeIds, changes_along, collapse, completed, distinct, has_gaps, storage_key, unexpanded
+from .loops import Loops
 from .modules import ModuleStack
 from .registry import Rule, name_of, rule_for
 
@@ -121,12 +121,10 @@ class Watch(TorchDispatchMode):
         self._by_key: dict[Hashable, Layer] = {}
         self._identities: set[Hashable] = set()  # of the first so many links
         self._counted = 0
-        self._initial: dict[int, Layer] = {}  # layers of initial states, by their first node
-        # Nodes that a loop begins with, those that take their place, and how many links there were before.
-        self._loops: list[tuple[Ids, Ids, int]] = []
+        self.loops = Loops(self)
         self.modules.on_choice = self.note
         if self.options.shared == "fold":
-            self.modules.on_initial_state, self.modules.on_final_state = self._initial_state, self._final_state
+            self.modules.on_initial_state, self.modules.on_final_state = self.loops.begin, self.loops.end
             self.modules.number_of_links = lambda: len(self.links)
         # By storage; the tensors are kept alive, so that the storage stays theirs.
         self._random: dict[int | None, Tensor] = {}  # their use is refused
@@ -142,6 +140,7 @@ class Watch(TorchDispatchMode):
         keys = [storage_key(t) for t in tensors]
         self.touched.update(keys)
         if not any(map(self.node_ids.knows_storage, keys)):
+            self.expressions.prepare(func, args, kwargs)
             out = self.run(func, args, kwargs)
             self.expressions.record(func, args, kwargs, out)
             drawn = _draws(func, args, kwargs) or self._is_random(tensors)
@@ -238,77 +237,6 @@ class Watch(TorchDispatchMode):
     def refuse_name(self, name: str) -> None:
         """Note an operation that torch does not let a watcher see, such as ``torch.cond``."""
         self.unsupported[f"{self.modules.name or type(self.model).__name__}: {name}"] = None
-
-    # ------------------------------------------------------------------ recurrence
-
-    def _initial_state(self, state: Tensor) -> Tensor:
-        """Give initial values of a loop that are no neurons nodes for the time being."""
-        if self.is_neuron(state):
-            return state
-        learned = self.expressions.depends_on_parameters([state])
-        ids = self.as_neurons(state) if learned else None
-        state = state.clone()
-        if ids is not None:
-            self.node_ids.write(state, ids)
-            return state
-        local = self.new_by_axis(state.shape, -1)
-        layer = self.add_layer("initial", "constant", state.shape, int(local.max()) + 1)
-        self._initial[layer.start] = layer
-        self.node_ids.write(state, local + layer.start)
-        return state
-
-    def _final_state(self, begin: Tensor, end: Tensor, since: int) -> None:
-        if self.is_neuron(begin):
-            begin = begin[: len(end)] if begin.shape != end.shape else begin
-            self._loops.append((self.node_ids.read(begin).clone(), self.node_ids.read(end).clone(), since))
-
-    def close_loops(self) -> None:
-        """Let the state that a folded loop computes lead back to where the one that it began with is read.
-
-        Initial values that are no neurons disappear. Where a loop ran once only, nothing has led back yet.
-        """
-        if not self._loops:
-            return
-        self.folded = True
-        table = np.arange(self.count)
-        for begin, end, since in self._loops:
-            first = begin.reshape(-1).numpy()
-            if first[0] in self._initial:
-                table[first] = end.reshape(-1).numpy()
-            else:
-                self._lead_back(first, end.reshape(-1).numpy(), since)
-        starts = sorted(self._initial)
-        kept: list[Links] = []
-        for links in self.links:
-            moved = links.source_nodes.renumbered(table)
-            if (moved.flat != links.source_nodes.flat).any():
-                links = replace(links, source_nodes=moved, kind="recurrent")
-                if self._has_same(links):
-                    continue
-            kept.append(links)
-        self.links[:] = kept
-        self.layers[:] = [
-            replace(layer, operands=tuple(nodes.renumbered(table) for nodes in layer.operands))
-            for layer in self.layers
-            if layer.start not in starts
-        ]
-
-    def _has_same(self, links: Links) -> bool:
-        """Whether there are the same links already."""
-        for each in self.links[self._counted :]:
-            self._identities.add(_identity(each))
-        self._counted = len(self.links)
-        return _identity(links) in self._identities
-
-    def _lead_back(self, begin: np.ndarray, end: np.ndarray, since: int) -> None:
-        """Add to the links by which a loop reads the state that it was given those from the state that it computes."""
-        table = np.arange(self.count)
-        table[begin[begin >= 0]] = end[begin >= 0]
-        for links in self.links[since:]:
-            if links.source_nodes.size and np.isin(links.source_nodes.flat, begin).all():
-                back = replace(links, source_nodes=links.source_nodes.renumbered(table), kind="recurrent")
-                if not self._has_same(back):
-                    self.links.append(back)
 
     # ------------------------------------------------------------------ what rules ask
 
@@ -485,11 +413,18 @@ class Watch(TorchDispatchMode):
         ends = Nodes(_array(source, geometry.in_shape)), Nodes(_array(target, geometry.out_shape))
         links = Links(kind, *ends, geometry, weight)
         if self.folded:
-            if self._has_same(links):
+            if self.has_same(links):
                 return
             if int(source.max()) >= int(target.min()):  # it leads back
                 links = replace(links, kind="recurrent")
         self.links.append(links)
+
+    def has_same(self, links: Links) -> bool:
+        """Whether there are the same links already."""
+        for each in self.links[self._counted :]:
+            self._identities.add(_identity(each))
+        self._counted = len(self.links)
+        return _identity(links) in self._identities
 
     def output(self, result: Any) -> Output:
         """Turn what the model returned into nodes and constants."""
@@ -516,18 +451,6 @@ def _draws(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 def _is_decision(out: Any) -> bool:
     """Whether an operation gave nothing but whole numbers, truth values or plain Python numbers."""
     return all(not (t.is_floating_point() or t.is_complex()) for t in tree_leaves(out) if isinstance(t, Tensor))
-
-
-def completed(tuples: Tensor) -> Tensor:
-    """For each tuple of nodes, the number of the complete one that it is part of; else its own."""
-    present = tuples >= 0
-    same, whole = torch.arange(len(tuples)), present.all(1).nonzero()[:, 0]
-    for part in (present.any(1) & ~present.all(1)).nonzero()[:, 0].tolist():
-        there = present[part]
-        fits = (tuples[whole][:, there] == tuples[part][there]).all(1).nonzero()
-        if len(fits):
-            same[part] = whole[fits[0, 0]]
-    return same
 
 
 def _array(ids: Ids, shape: tuple[int, ...]) -> Any:

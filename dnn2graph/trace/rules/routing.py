@@ -79,7 +79,7 @@ def fold(watch: Watch, operation: Operation) -> None:
     numbers = torch.arange(1, out.numel() + 1, dtype=torch.float64).view(out.shape)
     target = aten.im2col(numbers, *windows).long() - 1  # -1 in the padding
     over = tuple(range(out.dim() - 2, out.dim()))
-    _add_at(watch, operation, torch.zeros_like(out), added, target.view(added.shape), over)
+    _add_at(watch, operation, torch.zeros(out.shape, dtype=out.dtype), added, target.view(added.shape), over)
 
 
 def _add_at(
