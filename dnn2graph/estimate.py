@@ -15,6 +15,7 @@ IGRAPH_BYTES = (160, 90)  # per node, per edge, with weights; measured on graphs
 NETWORKX_BYTES = (1200, 380)
 GRAPHML_BYTES = (520, 260)
 FRACTION_OF_FREE = 0.5
+NATIVE = "the native measures (dnn2graph.strength and others, which never unroll), the streaming write_graphml"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,14 @@ def estimate(graph: NeuralGraph, kinds: Collection[str] | None = None) -> Estima
     )
 
 
-def check_memory(graph: NeuralGraph, needed: int, what: str, memory: float | None) -> None:
+def check_memory(
+    graph: NeuralGraph,
+    needed: int,
+    what: str,
+    memory: float | None,
+    instead: str = NATIVE,
+    kinds: Collection[str] | None = None,
+) -> None:
     """Raise if something takes more memory than allowed.
 
     Parameters
@@ -71,6 +79,10 @@ def check_memory(graph: NeuralGraph, needed: int, what: str, memory: float | Non
         Its name in the message.
     memory : float, optional
         The budget in bytes; default half of what is free.
+    instead : str
+        What a reader may use that takes less.
+    kinds : collection of str, optional
+        Kinds of links that count; default all.
 
     Raises
     ------
@@ -84,9 +96,8 @@ def check_memory(graph: NeuralGraph, needed: int, what: str, memory: float | Non
         return
     coarser = "granularity='channel' (one node per channel), " if graph.granularity == "position" else ""
     raise MemoryBudgetError(
-        f"{what} of {graph.number_of_edges():,} edges takes about {readable_bytes(needed)}, the budget is "
-        f"{readable_bytes(budget)}: use {coarser}fewer link kinds, the native measures (dnn2graph.strength and "
-        "others, which never unroll), the streaming write_graphml, or allow more with memory=<bytes>"
+        f"{what} of {graph.number_of_edges(kinds):,} edges takes about {readable_bytes(needed)}, the budget is "
+        f"{readable_bytes(budget)}: use {coarser}fewer link kinds, {instead}, or allow more with memory=<bytes>"
     )
 
 

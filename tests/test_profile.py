@@ -136,7 +136,7 @@ def test_weights_that_are_not_finite_are_refused_by_name():
 def test_a_graph_too_big_to_unroll_is_refused_before_it_is_with_what_to_do(monkeypatch):
     monkeypatch.setattr(view, "adjacency", None)
     graph = traced(nn.Conv2d(2, 3, 3), 2, 6, 6, granularity="position")
-    message = r"864 edges take about .* kB.*granularity='channel'.*dnn2graph\.sparsify"
+    message = r"a profile of 864 edges takes about .* kB.*granularity='channel'.*dnn2graph\.sparsify"
     with pytest.raises(MemoryBudgetError, match=message):
         profile(graph, memory=10_000)
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse
@@ -20,7 +20,7 @@ from .effective import strongest_outputs
 from .measure import Columns, measure
 from .partitions import agreement, layered_modularity, modularity, signed_modularity
 from .undefined import undefined
-from .view import Unrolled, View
+from .view import View
 
 MOST_EDGES = {"leiden": 1_000_000, "infomap": 300_000, "layered_community": 1_000_000}  # some seconds each
 TRIALS = 10  # of Infomap
@@ -167,22 +167,17 @@ class Division(NamedTuple):
     codelength: float = float("nan")
 
 
-# What several measures of one profile describe is found once.
-_KNOWN: WeakKeyDictionary[Unrolled, dict[str, Division | str]] = WeakKeyDictionary()
-
-
 def _found(view: View, algorithm: str) -> Division | str:
     """Divide the nodes by an algorithm, on |weight| whichever the view shows, or say why not."""
-    known = _KNOWN.setdefault(view._unrolled, {})
-    if algorithm not in known:
-        own = View(view._unrolled, "abs", algorithm)  # with random numbers of the algorithm's own
-        if not own.matrix.nnz:
-            known[algorithm] = "the graph has no edges"
-        elif own.matrix.nnz > MOST_EDGES[algorithm]:
-            known[algorithm] = f"left out: communities among {own.matrix.nnz:,} edges take long"
-        else:
-            known[algorithm] = ALGORITHMS[algorithm](own)
-    return known[algorithm]
+    return view.once(algorithm, "abs", partial(_divided, algorithm))
+
+
+def _divided(algorithm: str, view: View) -> Division | str:
+    if not view.matrix.nnz:
+        return "the graph has no edges"
+    if view.matrix.nnz > MOST_EDGES[algorithm]:
+        return f"left out: communities among {view.matrix.nnz:,} edges take long"
+    return ALGORITHMS[algorithm](view)
 
 
 def _leiden(view: View) -> Division:

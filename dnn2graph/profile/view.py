@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import cached_property
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from zlib import crc32
 
 import numpy as np
 
-from ..errors import InputError, MemoryBudgetError
-from ..estimate import FRACTION_OF_FREE, readable_bytes
+from ..errors import InputError
+from ..estimate import check_memory
 from ..export.matrix import adjacency
 from ..graph import NeuralGraph
 
@@ -23,6 +23,8 @@ BYTES_PER_EDGE = 700  # of the matrices in every convention, their transposes, a
 BYTES_PER_NODE = 1000
 LEAST_WEIGHT = 1e-300  # whose distance is finite, and so are sums of many
 BACKBONE = 200_000  # edges of the sparser graph that an error message recommends
+
+Found = TypeVar("Found")
 
 
 class Unrolled:
@@ -66,6 +68,7 @@ class Unrolled:
         self.graph, self.kinds, self.sample, self.seed = graph, kinds, sample, seed
         self.signed = adjacency(graph, kinds, memory=float("inf")).astype(np.float64)
         self._forms: dict[str, Form] = {}
+        self.found: dict[str, Any] = {}  # what several measures describe
 
     def form(self, weight: str) -> Form:
         """Give the graph in one of the conventions of weights; made once."""
@@ -119,19 +122,10 @@ class Form:
 
 def _check_memory(graph: NeuralGraph, kinds: Collection[str] | None, memory: float | None) -> None:
     """Raise if the unrolled graph, in all its forms, takes more memory than allowed."""
-    import psutil
-
     edges = graph.number_of_edges(kinds)
+    sparser = f"a backbone of the graph (dnn2graph.sparsify(graph, max_edges={BACKBONE}))"
     needed = edges * BYTES_PER_EDGE + len(graph) * BYTES_PER_NODE
-    budget = psutil.virtual_memory().available * FRACTION_OF_FREE if memory is None else memory
-    if needed <= budget:
-        return
-    coarser = "granularity='channel' (one node per channel), " if graph.granularity == "position" else ""
-    raise MemoryBudgetError(
-        f"a profile unrolls the graph, and its {edges:,} edges take about {readable_bytes(needed)}, while the budget "
-        f"is {readable_bytes(budget)}: use {coarser}fewer link kinds, a backbone of the graph "
-        f"(dnn2graph.sparsify(graph, max_edges={BACKBONE})), or allow more with memory=<bytes>"
-    )
+    check_memory(graph, needed, "a profile", memory, sparser, kinds)
 
 
 class View:
@@ -197,6 +191,14 @@ class View:
     def random(self) -> np.random.Generator:
         """Random numbers of this measure's own: the same whichever measures run beside it."""
         return np.random.default_rng([self._unrolled.seed, crc32(self._name.encode())])
+
+    def once(self, name: str, weight: str, compute: Callable[[View], Found]) -> Found:
+        """Compute what several measures of a profile describe, with weights and random numbers of its own, once."""
+        found = self._unrolled.found
+        if name not in found:
+            found[name] = compute(View(self._unrolled, weight, name))
+        result: Found = found[name]
+        return result
 
     def note(self, text: str) -> None:
         """Tell the reader something about the values."""

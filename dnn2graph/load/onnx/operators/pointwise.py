@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,32 +103,34 @@ def power(step: Step, a: Tensor, b: Tensor) -> Tensor:
     return torch.pow(a, exponent).to(a.dtype)
 
 
+def _of_all(combine: Callable[[Tensor, Tensor], Tensor], step: Step, inputs: Sequence[Tensor]) -> Tensor:
+    """Combine any number of tensors, which broadcast."""
+    step.afford([x.shape for x in inputs])
+    return functools.reduce(combine, inputs)
+
+
 @operator("Sum")
 def total(step: Step, *inputs: Tensor) -> Tensor:
     """Of any number of tensors."""
-    step.afford([x.shape for x in inputs])
-    return functools.reduce(torch.add, inputs)
+    return _of_all(torch.add, step, inputs)
 
 
 @operator("Mean")
 def mean(step: Step, *inputs: Tensor) -> Tensor:
     """Of any number of tensors."""
-    step.afford([x.shape for x in inputs])
-    return functools.reduce(torch.add, inputs) / len(inputs)
+    return _of_all(torch.add, step, inputs) / len(inputs)
 
 
 @operator("Max")
 def maximum(step: Step, *inputs: Tensor) -> Tensor:
     """Of any number of tensors."""
-    step.afford([x.shape for x in inputs])
-    return functools.reduce(torch.maximum, inputs)
+    return _of_all(torch.maximum, step, inputs)
 
 
 @operator("Min")
 def minimum(step: Step, *inputs: Tensor) -> Tensor:
     """Of any number of tensors."""
-    step.afford([x.shape for x in inputs])
-    return functools.reduce(torch.minimum, inputs)
+    return _of_all(torch.minimum, step, inputs)
 
 
 @operator("IsInf")
