@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +15,7 @@ import dnn2graph as dg
 from dnn2graph.export.matrix import edges
 from dnn2graph.links import KINDS
 from dnn2graph.nodes import Nodes
+from tests.memory import peak_of
 from tests.networks import (
     by_hand,
     dense_matrix,
@@ -54,14 +54,10 @@ def bytes_of(matrix):
     return matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
 
 
-def peak_of(make):
+def peak_when_warm(make):
     """Return what a function makes and the most memory that was allocated meanwhile."""
     make()  # imports and caches
-    tracemalloc.start()
-    try:
-        return make(), tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    return peak_of(make)
 
 
 def test_a_small_network_is_the_matrix_written_by_hand():
@@ -189,7 +185,7 @@ def test_pruned_weights_are_no_edges_and_take_no_memory():
 
 def test_the_peak_of_memory_is_the_matrix():
     graph = dg.from_torch(nn.Conv2d(32, 32, 3, padding=1), torch.zeros(1, 32, 32, 32), granularity="position")
-    matrix, peak = peak_of(graph.adjacency)
+    matrix, peak = peak_when_warm(graph.adjacency)
     assert matrix.nnz > 9e6
     assert peak <= 1.2 * bytes_of(matrix)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 import random
-import tracemalloc
 from pathlib import Path
 
 import networkx as nx
@@ -22,6 +21,7 @@ from dnn2graph.audit.findings import View
 from dnn2graph.audit.reader import read
 from dnn2graph.audit.regular import Template
 from dnn2graph.audit.repeats import Lines, Missing, Repeats, hashes
+from tests.memory import peak_of
 
 HEAD = b'<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n'
 KEY = b'<key id="weight" for="edge" attr.name="weight" attr.type="double"/>\n'
@@ -301,12 +301,8 @@ def test_memory_grows_by_16_bytes_an_edge_and_no_more():
         yield text + END
 
     def peak(edges):
-        tracemalloc.start()
-        try:
-            census = read(Path("file"), blocks(edges))
-            return census.counts["edge"], tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
+        census, most = peak_of(read, Path("file"), blocks(edges))
+        return census.counts["edge"], most
 
     (few, small), (many, large) = peak(count // 3), peak(count)
     assert (few, many) == (count // 3, count)

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tracemalloc
 from collections import OrderedDict
 from dataclasses import replace
 from types import SimpleNamespace
@@ -44,6 +43,7 @@ from dnn2graph.graph import Layer
 from dnn2graph.links import KINDS
 from dnn2graph.measures import node_attributes
 from dnn2graph.sparsify import METHODS as SPARSIFY_METHODS
+from tests.memory import peak_of
 from tests.networks import by_hand, every_network, graph_of, traced, with_parallel_links
 
 ENDINGS = [suffix for each in FORMATS for suffix in each.suffixes]
@@ -364,13 +364,12 @@ def test_an_archive_beyond_the_memory_that_is_free_is_refused_before_anything_is
     graph = dg.from_torch(nn.Linear(3000, 2000), torch.zeros(1, 3000))
     write(graph, tmp_path / "first.npz")  # pays for imports
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=10e6))
-    tracemalloc.start()
-    try:
+
+    def refused():
         with pytest.raises(dg.MemoryBudgetError, match=r"edges takes about 48.0 MB, the budget is 5.0 MB"):
             write(graph, tmp_path / "graph.npz")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+
+    _, peak = peak_of(refused)
     assert peak < 10e6
     assert remains(tmp_path) == ["first.npz"]
 
@@ -659,12 +658,7 @@ every_large_ending = pytest.mark.parametrize("ending", LARGE)
 def test_writers_need_little_memory(ending, tmp_path):
     graph = dg.from_torch(nn.Sequential(nn.Linear(2000, 600), nn.ReLU()), torch.zeros(1, 2000))
     write(by_hand(), tmp_path / f"first{ending}")  # pays for imports
-    tracemalloc.start()
-    try:
-        write(graph, tmp_path / f"net{ending}")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    _, peak = peak_of(write, graph, tmp_path / f"net{ending}")
     assert peak < 80e6
 
 
@@ -673,12 +667,7 @@ def test_an_archive_needs_no_more_memory_than_its_matrix(tmp_path):
     matrix = graph.adjacency()
     size = matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes
     del matrix
-    tracemalloc.start()
-    try:
-        save_npz(graph, tmp_path / "net.npz")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    _, peak = peak_of(save_npz, graph, tmp_path / "net.npz")
     assert peak < size + 20e6
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import tracemalloc
 from collections import OrderedDict
 from xml.etree import ElementTree
 
@@ -18,6 +17,7 @@ import dnn2graph as dg
 from dnn2graph.export.gexf import write_gexf
 from dnn2graph.export.layout import layer_colours, layered_positions, node_sizes
 from dnn2graph.measures import node_attributes
+from tests.memory import peak_of
 from tests.networks import by_hand, every_network, graph_of, traced, with_parallel_links
 
 GEXF, VIZ = "{http://gexf.net/1.3}", "{http://gexf.net/1.3/viz}"
@@ -363,12 +363,7 @@ def test_progress_counts_to_the_number_of_nodes_and_edges(path):
 def test_the_writer_needs_little_memory(path):
     graph = dg.from_torch(nn.Sequential(nn.Linear(1000, 300), nn.ReLU()), torch.zeros(1, 1000))
     run = run_of(graph, dict.fromkeys(range(300), np.linspace(0.1, 1, len(graph))))
-    tracemalloc.start()
-    try:
-        write_gexf(graph, path, run)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    _, peak = peak_of(write_gexf, graph, path, run)
     assert path.stat().st_size > 80e6
     assert peak < 60e6  # the table of the run is half of it
 

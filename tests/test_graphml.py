@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tracemalloc
 from collections import OrderedDict
 from itertools import pairwise
 from xml.etree import ElementTree
@@ -29,6 +28,7 @@ from dnn2graph.export.layout import SIZES, STEP, layer_colours, layered_position
 from dnn2graph.export.matrix import edges
 from dnn2graph.export.text import in_precision
 from dnn2graph.measures import node_attributes
+from tests.memory import peak_of
 from tests.networks import by_hand, every_network, graph_of, traced, with_parallel_links
 
 NAMESPACE = "{http://graphml.graphdrawing.org/xmlns}"
@@ -234,12 +234,7 @@ def test_progress_counts_to_the_number_of_edges(path):
 
 def test_the_writer_needs_little_memory(path):
     graph = dg.from_torch(nn.Sequential(nn.Linear(1000, 600), nn.ReLU()), torch.zeros(1, 1000))
-    tracemalloc.start()
-    try:
-        write_graphml(graph, path)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    _, peak = peak_of(write_graphml, graph, path)
     assert path.stat().st_size > 140e6
     assert peak < 80e6
 

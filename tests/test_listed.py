@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import numpy as np
 import pytest
 import torch
@@ -12,6 +10,7 @@ from torch import nn
 import dnn2graph as dg
 from dnn2graph.export.formats import FORMATS, write
 from dnn2graph.links import Listed
+from tests.memory import peak_of
 from tests.networks import by_hand
 
 SOURCES = np.array([1, 1, 1, 1, 3, 4, 4, 4, 7])  # of ten inputs
@@ -59,10 +58,5 @@ def test_a_large_graph_that_was_read_from_a_file_is_written_in_little_memory(end
     dg.save_npz(dg.from_torch(nn.Linear(2000, 1000), torch.zeros(1, 2000)), tmp_path / "large.npz")
     graph = dg.read(tmp_path / "large.npz")
     write(by_hand(), tmp_path / f"first{ending}")  # pays for imports
-    tracemalloc.start()
-    try:
-        write(graph, tmp_path / f"net{ending}")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    _, peak = peak_of(write, graph, tmp_path / f"net{ending}")
     assert peak < 40e6  # the two million edges as a list take 48 MB

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import tracemalloc
 import weakref
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from dnn2graph.audit import audit
 from dnn2graph.export import snapshots as module
 from dnn2graph.export.snapshots import Snapshots
 from tests.commands import enter_folder, fails, runner_of
+from tests.memory import peak_of
 from tests.networks import NETWORKS, by_hand, every_network, mlp_2_2_1, traced
 from tests.strategies import fill
 from tests.test_gexf import GEXF, parsed, run_of, timed_values
@@ -333,12 +333,8 @@ def test_memory_holds_the_kernels_of_all_steps_and_little_more(path):
         return {name: torch.randn(shape, generator=chance) for name, shape in shapes.items()}
 
     dg.write_gexf(by_hand(), path, snapshots={0: mlp_2_2_1().state_dict()})  # pays for imports
-    tracemalloc.start()
-    try:
-        dg.write_gexf(graph, path, snapshots={step: lambda step=step: weights(step) for step in range(5)})
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    snapshots = {step: lambda step=step: weights(step) for step in range(5)}
+    _, peak = peak_of(dg.write_gexf, graph, path, snapshots=snapshots)
     assert path.stat().st_size > 200e6
     assert peak < 20e6  # torch's memory, 1.6 MB for each step, is not traced
 
