@@ -16,6 +16,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ZOO := $(VENV)/zoo
 READERS := tests/readers/node_modules/.installed
 
 .DEFAULT_GOAL := help
@@ -52,10 +53,14 @@ $(READERS): tests/readers/package.json tests/readers/package-lock.json
 fuzz: $(INSTALLED)  ## read thousands of damaged files: each ends in a result or in one sentence; two minutes
 	@DNN2GRAPH_FUZZ=$(INPUTS) $(BIN)/python -m pytest -q tests/test_fuzz.py
 
-# Torchvision and timm without what they require: their compiled parts are not needed, and the rest is here already.
-zoo: $(INSTALLED)  ## trace 200 published architectures and write docs/coverage.md; an hour
-	@$(BIN)/python -m pip install -qq --no-deps -c zoo/constraints.txt torchvision timm
-	@HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/python -m zoo --resume --jobs $(WORKERS)
+# Torchvision and timm without what they require, in a folder of their own: where torchvision is installed, transformers
+# wants its compiled parts, which need CUDA libraries.
+$(ZOO)/.installed: zoo/constraints.txt $(INSTALLED)
+	@$(BIN)/python -m pip install -qq --no-deps --upgrade --target $(ZOO) -c zoo/constraints.txt torchvision timm
+	@touch $@
+
+zoo: $(ZOO)/.installed  ## try 217 published architectures and write docs/coverage.md; half an hour or more
+	@PYTHONPATH=$(ZOO) HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 $(BIN)/python -m zoo --jobs $(WORKERS) --gigabytes 10
 
 lint: $(INSTALLED)  ## check style (ruff) and types (mypy)
 	@$(BIN)/ruff check .
@@ -73,4 +78,4 @@ bench-smoke: $(INSTALLED)  ## run the benchmarks in small, about a minute
 
 clean:  ## remove caches, build products and out/ (the environment stays)
 	@rm -rf build dist *.egg-info out .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	@find dnn2graph tests examples benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+	@find dnn2graph tests examples benchmarks zoo -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -19,8 +19,9 @@ def reason(error: Exception) -> str:
         return _operations(error.operations)
     text = " ".join(str(error).split())
     if len(text) > LONGEST:
-        text = text.split(" (")[0]
-        text = text if len(text) <= LONGEST else text[:LONGEST].rsplit(" ", 1)[0] + " …"
+        text = text[:LONGEST].rsplit(" ", 1)[0] + " …"
+        if text.count("(") > text.count(")"):
+            text = text.rpartition(" (")[0]
     return text if type(error).__module__.startswith("dnn2graph") else f"{type(error).__name__}: {text}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -83,7 +84,7 @@ def prepared(build: Callable[[], Call]) -> Call:
         model, args, kwargs = build()
         model.eval()
         model.register_forward_pre_hook(_same_random_numbers)
-        _add_noise_to_constants(model)
+        _add_noise_to_constants(model, seed)
         if any(bool((x != 0).any()) for x in outputs(model, args, kwargs)):
             break
     return model, args, dict(kwargs)
@@ -93,9 +94,9 @@ def _same_random_numbers(*_: Any) -> None:
     torch.manual_seed(0)
 
 
-def _add_noise_to_constants(model: nn.Module) -> None:
+def _add_noise_to_constants(model: nn.Module, seed: int) -> None:
     """Let no parameter begin as all zeros, ones or the like: it would hide what it is multiplied by, or itself."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             plain = parameter.is_floating_point() and parameter.layout is torch.strided and parameter.numel() > 0
@@ -228,12 +229,11 @@ def attempt(stage: str, entry: Entry) -> Answer:
     start = time.perf_counter()
     try:
         return {**STAGES[stage](entry), "took": time.perf_counter() - start}
-    except (MemoryError, RuntimeError) as error:
-        if "memory" in str(error) or isinstance(error, MemoryError):
-            return {"failed": "needs more memory than the limit"}
-        return {"failed": reason(error)}
     except Exception as error:
-        return {"failed": reason(error), "refused": isinstance(error, dg.Dnn2graphError)}
+        if isinstance(error, MemoryError) or any(each in str(error) for each in ("allocate memory", "bad_alloc")):
+            limit = resource.getrlimit(resource.RLIMIT_DATA)[0] / (1 << 30)
+            return {"failed": f"needs more than {limit:g} GB of memory"}
+        return {"failed": reason(error)}
 
 
 # --- the size of images ----------------------------------------------------------------------------------------------
