@@ -179,11 +179,10 @@ def test_nan_and_infinity_are_counted_and_leave_other_tensors_alone(compiled, us
 
 
 @PASSES
-def test_panels_bands_and_tiles_leave_no_seam(compiled, use, saved, monkeypatch):
+def test_panels_and_tiles_leave_no_seam(compiled, use, saved, monkeypatch):
     use(compiled)
     monkeypatch.setattr(measure, "TILE_ROWS", 3)
     monkeypatch.setattr(measure, "TILE", 1)
-    monkeypatch.setattr(measure, "BAND", 100_000)
     monkeypatch.setattr(moments, "BLOCK", 1000)
     weights = gaussian(37, 8200)  # a panel and a few columns more
     path = saved(w=weights, v=weights.reshape(-1).clone())
@@ -338,7 +337,6 @@ def test_names_that_are_not_there_are_told_with_near_ones(saved):
 
 
 def test_progress_counts_bytes_up_to_the_total(saved, monkeypatch):
-    monkeypatch.setattr(measure, "BAND", 1)
     monkeypatch.setattr(measure, "TILE", 1)
     calls = []
     measure_file(

@@ -20,10 +20,9 @@ from .moments import NOTHING, Sums, Totals, blocks, fast_sums, moments, totals
 from .result import Faults, MeasuredFile, MeasuredTensor, look_for_faults
 from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
 
-TILE = 1 << 21  # bytes that one thread reads at a time, at least
+TILE = 1 << 23  # bytes that a thread takes on, at least, and then gives back: to wake a thread takes long
 TILE_ROWS = 64  # at least, so that few sums of columns are added up
 LARGE = 1 << 25  # bytes of a file; from here on the compiled loop saves more than it costs to import or to compile
-BAND = 1 << 23  # bytes after which memory is given back, at least; several tiles for each thread
 LINE = 1 << 12  # weights in a row, where a tensor has no rows of its own
 
 
@@ -88,8 +87,7 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
 
     measured = []
     with _workers(threads) as apply:
-        band = max(BAND, 2 * threads * TILE)
-        walk = _Walk(apply, fast_sums() if total >= LARGE else None, band, advance)
+        walk = _Walk(apply, fast_sums() if total >= LARGE else None, advance)
         for file, tensors in groupby(chosen, key=lambda tensor: tensor.file):
             with mapped(file) as source:
                 measured += [walk.measure(source, tensor) for tensor in tensors]
@@ -119,15 +117,12 @@ class _Walk:
         Applies a function to each of some parts.
     fast : callable or None
         The compiled pass over a matrix.
-    band : int
-        Bytes after which memory is given back.
     advance : callable
         Is told how many bytes have been measured.
     """
 
     apply: Map
     fast: Sums | None
-    band: int
     advance: Callable[[int], None]
 
     def measure(self, source: MappedFile, tensor: StoredTensor) -> MeasuredTensor:
@@ -139,10 +134,8 @@ class _Walk:
         found, begin = NOTHING, tensor.begin
         for matrix in matrices:
             rows, columns = np.zeros(len(matrix)), np.zeros(matrix.shape[1])
-            for band in _cut(matrix, self.band):
-                found += self._pass(matrix[band], format, rows[band], columns)
-                source.release(begin, begin := begin + matrix[band].nbytes)
-                self.advance(matrix[band].nbytes)
+            found += self._pass(source, begin, matrix, format, rows, columns)
+            begin += matrix.nbytes
         if len(tensor.shape) < 2:
             rows = columns = np.zeros(0)
         elif tensor.size:
@@ -159,18 +152,30 @@ class _Walk:
         source.release(tensor.begin, tensor.end)  # where there was a second pass
         return MeasuredTensor(tensor, statistics, found.zeros, faults, rows, columns)
 
-    def _pass(self, matrix: np.ndarray, format: Format, rows: np.ndarray, columns: np.ndarray) -> Totals:
-        """Pass over some rows of a matrix, several at a time."""
+    def _pass(
+        self,
+        source: MappedFile,
+        begin: int,
+        matrix: np.ndarray,
+        format: Format,
+        rows: np.ndarray,
+        columns: np.ndarray,
+    ) -> Totals:
+        """Pass over a matrix that begins at some byte, several tiles at a time."""
+        length = matrix[0].nbytes
 
-        def measured(tile: slice) -> tuple[Totals, np.ndarray]:
+        def measured(tile: slice) -> tuple[Totals, np.ndarray, int]:
             down = np.zeros(len(columns))
-            return totals(matrix[tile], format, rows[tile], down, self.fast), down
+            of_tile = totals(matrix[tile], format, rows[tile], down, self.fast)
+            source.release(begin + tile.start * length, begin + tile.stop * length)
+            return of_tile, down, matrix[tile].nbytes
 
         found = NOTHING
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told by name
-            for of_tile, down in self.apply(measured, _cut(matrix, TILE)):  # in order, however many threads there are
+            for of_tile, down, size in self.apply(measured, _cut(matrix)):  # in order, however many threads there are
                 found += of_tile
                 columns += down
+                self.advance(size)
         return found
 
 
@@ -182,7 +187,7 @@ def _matrices(bits: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
     return [part for part in (bits[:whole].reshape(-1, LINE), bits[None, whole:]) if part.size]
 
 
-def _cut(matrix: np.ndarray, size: int) -> Iterator[slice]:
-    """Cut a matrix into rows that take about so many bytes, but not into too few of them."""
-    step = max(TILE_ROWS, size // matrix[0].nbytes)
+def _cut(matrix: np.ndarray) -> Iterator[slice]:
+    """Cut a matrix into tiles of rows."""
+    step = max(TILE_ROWS, TILE // matrix[0].nbytes)
     return (slice(begin, min(begin + step, len(matrix))) for begin in range(0, len(matrix), step))
