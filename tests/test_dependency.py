@@ -178,3 +178,19 @@ def test_values_that_are_overwritten_in_place_are_followed():
     assert found.ok, found
     assert found.pairs == 8 * 6  # what is overwritten is no neuron
     assert found.spurious == ()
+
+
+def test_sparse_parameters_are_compared_at_their_own_values():
+    class Sparse(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.tensor([[1.0, 0, 2], [0, 0, 3]]).to_sparse())
+
+        def forward(self, x):
+            return torch.sparse.mm(self.weight, x.t()).t()
+
+    model, x = Sparse(), torch.randn(2, 3)
+    found = check_dependency(model, dg.from_torch(model, x), x)
+    assert found.ok
+    assert found.spurious == ()
+    assert found.pairs == 3 * 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -159,8 +159,7 @@ def check_dependency(
             if draws:
                 _draw_weights(model, generator)
                 args, kwargs = _draw_inputs(args, kwargs, generator) if draw else (args, kwargs)
-            # models may overwrite what a derivative needs
-            with torch.autograd.graph.allow_mutation_on_saved_tensors():
+            with _overwriting(model):
                 tables = [(named[table], uses[0].target_nodes.size) for table, uses in embeddings.items()]
                 run = _Run(model, graph, args, kwargs, tables)
                 depends |= run.derivatives(classes, chosen, generator)
@@ -347,7 +346,7 @@ class _Run:
                 moving |= {
                     name
                     for name, gradient in zip(self.parameters, gradients, strict=True)
-                    if gradient is not None and bool((gradient != 0).any())
+                    if gradient is not None and bool((gradient.to_dense() != 0).any())
                 }
         return moving
 
@@ -421,6 +420,14 @@ def _parameters_put_back(model: nn.Module) -> Iterator[None]:
             for p, value, needed in kept:
                 p.requires_grad_(needed)
                 p.copy_(value)
+
+
+def _overwriting(model: nn.Module) -> AbstractContextManager[Any]:
+    """Let a model overwrite what a derivative needs; where it has sparse tensors, torch can't keep copies for that."""
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    tensors = [*_tensors(model).values(), *(value for value in attributes if isinstance(value, Tensor))]
+    dense = all(tensor.layout is torch.strided for tensor in tensors)
+    return torch.autograd.graph.allow_mutation_on_saved_tensors() if dense else nullcontext()
 
 
 def _draw_weights(model: nn.Module, generator: torch.Generator) -> None:
