@@ -6,6 +6,7 @@ import json
 import struct
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -346,6 +347,26 @@ def test_progress_counts_bytes_up_to_the_total(saved, monkeypatch):
     assert len(done) > 4
     assert done == sorted(set(done))
     assert {total for _, total in calls} == {256 * 8 * 4 + 5 * 4} == {done[-1]}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_interruption_ends_it_soon_and_is_told_as_such(saved, monkeypatch, threads):
+    monkeypatch.setattr(measure, "TILE", 1)
+    tiles = []
+
+    def slow(*args):
+        tiles.append(args)
+        time.sleep(0.001)
+        return moments.totals(*args)
+
+    def interrupted(done, total):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "totals", slow)
+    path = saved(w=torch.ones(200 * measure.TILE_ROWS, 8))
+    with pytest.raises(KeyboardInterrupt):
+        measure_file(path, threads=threads, progress=interrupted)
+    assert len(tiles) < 100  # of 200
 
 
 def test_threads_must_be_positive(saved):

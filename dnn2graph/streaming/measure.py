@@ -99,12 +99,15 @@ Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 @contextmanager
 def _workers(threads: int) -> Iterator[Map]:
-    """Yield what applies a function to each of some parts, in order, with so many threads."""
+    """Yield what applies a function to each of some parts, in order, with so many threads; an error ends them soon."""
     if threads == 1:
         yield map
         return
-    with ThreadPoolExecutor(threads) as pool:
+    pool = ThreadPoolExecutor(threads)
+    try:
         yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, eq=False)

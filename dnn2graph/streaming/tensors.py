@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -174,8 +174,9 @@ class MappedFile:
             self._map.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
     def close(self) -> None:
-        """End the mapping; nothing that :meth:`bits` gave may be in use."""
-        self._map.close()
+        """End the mapping; where an error still holds what :meth:`bits` gave, it ends with the last of that."""
+        with suppress(BufferError):
+            self._map.close()
 
 
 @contextmanager
