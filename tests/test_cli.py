@@ -80,6 +80,13 @@ def test_help_waits_for_none_of_the_libraries_that_commands_need():
     assert result.stdout.strip() == "[]"
 
 
+def test_importing_the_package_waits_for_none_of_the_libraries_that_single_functions_need():
+    heavy = {"pandas", "pyarrow", "igraph", "networkx", "matplotlib", "numba", "sklearn", "scipy.sparse", "scipy.stats"}
+    code = f"import sys, torch; before = set(sys.modules); import dnn2graph; print({heavy} & set(sys.modules) - before)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert result.stdout.strip() == "set()"
+
+
 # --- inspect ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,10 +9,10 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy.sparse
+import scipy
 
 from ..errors import InputError
 from ..export.memory import paused_collector
@@ -258,7 +258,8 @@ def improve_layered(edges: scipy.sparse.csr_array, community: np.ndarray, layer_
     return best
 
 
-Linked = list[tuple[np.ndarray, scipy.sparse.csr_array]]  # nodes of another layer, and the edges from or to them
+if TYPE_CHECKING:
+    Linked = list[tuple[np.ndarray, scipy.sparse.csr_array]]  # nodes of another layer, and the edges from or to them
 
 
 def _sides(edges: scipy.sparse.csr_array, layers: list[np.ndarray]) -> list[Linked]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
-import scipy.sparse
+import scipy
 
 from .measure import Columns, measure
 from .pairs import Pair, edges_between, linked_layers, per_links

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.sparse
+import scipy
 
 from ..errors import InputError
 from .effective import effective_weights, strongest_outputs

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.sparse
+import scipy
 
 from .measure import Columns, measure
 from .pairs import chosen_links, edges_of_links

@@ -7,8 +7,8 @@ from math import prod
 from typing import Any
 
 import numpy as np
+import scipy
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from ..links import Axis, Convolution, Listed
@@ -121,7 +121,7 @@ def _connect_rows(watch: Watch, rows: Tensor, first: int, kind: str) -> None:
     source = (np.cumsum(present) - 1)[read - read.min()]
     sources = np.flatnonzero(present) + read.min()
     ends = np.r_[0, np.cumsum(once.sum(1))]
-    by_row = csr_array((np.ones(read.size, np.int8), source, ends), (len(rows), len(sources)))
+    by_row = scipy.sparse.csr_array((np.ones(read.size, np.int8), source, ends), (len(rows), len(sources)))
     by_source = by_row.tocsc()
     counts = np.diff(by_source.indptr)
     geometry = Listed(
