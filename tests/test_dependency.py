@@ -180,11 +180,14 @@ def test_values_that_are_overwritten_in_place_are_followed():
     assert found.spurious == ()
 
 
-def test_sparse_parameters_are_compared_at_their_own_values():
+@pytest.mark.parametrize(
+    "kept_as", [nn.Parameter, nn.Buffer, torch.Tensor.detach], ids=["parameter", "buffer", "attribute"]
+)
+def test_sparse_tensors_are_compared_at_their_own_values(kept_as):
     class Sparse(nn.Module):
         def __init__(self):
             super().__init__()
-            self.weight = nn.Parameter(torch.tensor([[1.0, 0, 2], [0, 0, 3]]).to_sparse())
+            self.weight = kept_as(torch.tensor([[1.0, 0, 2], [0, 0, 3]]).to_sparse())
 
         def forward(self, x):
             return torch.sparse.mm(self.weight, x.t()).t()
