@@ -72,19 +72,31 @@ def test_the_choices_on_the_command_line_are_those_of_the_library():
 
 
 def test_help_waits_for_none_of_the_libraries_that_commands_need():
-    heavy = ("pandas", "rich", "igraph", "networkx", "matplotlib", "sklearn", "dnn2graph.load", "dnn2graph.datasets")
-    code = f"import dnn2graph.cli, sys; print([name for name in {heavy} if name in sys.modules and '.' not in name])"
+    heavy = ("torch", "numpy", "pandas", "rich", "igraph", "networkx", "matplotlib", "sklearn", "dnn2graph.load")
+    code = f"import dnn2graph.cli, sys; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY, env=dict(os.environ)
     )
     assert result.stdout.strip() == "[]"
 
 
-def test_importing_the_package_waits_for_none_of_the_libraries_that_single_functions_need():
+def test_the_names_of_the_package_wait_for_none_of_the_libraries_that_single_functions_need():
     heavy = {"pandas", "pyarrow", "igraph", "networkx", "matplotlib", "numba", "sklearn", "scipy.sparse", "scipy.stats"}
-    code = f"import sys, torch; before = set(sys.modules); import dnn2graph; print({heavy} & set(sys.modules) - before)"
+    code = f"""
+import sys, torch
+before = set(sys.modules)
+from dnn2graph import *
+print({heavy} & set(sys.modules) - before)
+"""
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("name", ["audit", "coverage", "load", "profile", "report", "sparsify", "verify"])
+def test_a_function_keeps_its_name_beside_the_module_that_it_lives_in(name):
+    code = f"import dnn2graph.{name}, dnn2graph as dg; print(dg.{name}.__name__, callable(dg.{name}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert result.stdout.split() == [name, "True"]
 
 
 # --- inspect ---------------------------------------------------------------------------------------------------------
