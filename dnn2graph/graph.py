@@ -119,6 +119,8 @@ class NeuralGraph:
     granularity : {"channel", "position"}
     aggregate : {"sum", "mean", "l1", "l2", "maxabs"}
     weights : mapping from parameter name to tensor
+    buffers : frozenset of str
+        Which of them were no parameters of the model: other weights need not hold them.
     options : mapping
         How the graph was traced: the keyword arguments of :func:`dnn2graph.from_torch`.
     notes : tuple of str
@@ -133,6 +135,7 @@ class NeuralGraph:
     aggregate: str = "sum"
     inputs: tuple[Layer, ...] = ()
     folded: bool = False  # a shared module was called more than once and its nodes are reused
+    buffers: frozenset[str] = frozenset()
     options: Mapping[str, Any] = field(default_factory=dict)
     dtype: torch.dtype = torch.float32
     notes: tuple[str, ...] = ()
@@ -228,7 +231,7 @@ class NeuralGraph:
                 other = next((each for each in state_dict if self.weights.get(each) is known), None)
                 if other is not None:  # files hold tied parameters by one of their names
                     tied[name] = state_dict[other]
-                elif known.requires_grad or isinstance(known, torch.nn.Parameter) or known.is_meta:
+                elif name not in self.buffers or known.is_meta:
                     wrong.append(f"{name} is missing")
             elif state_dict[name].shape != known.shape:
                 wrong.append(f"{name} is {tuple(state_dict[name].shape)} instead of {tuple(known.shape)}")

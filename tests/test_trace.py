@@ -1254,6 +1254,17 @@ def test_weights_that_do_not_fit_are_all_named():
     assert "2.weight is (1, 4) instead of (1, 3)" in str(caught.value)
 
 
+def test_parameters_are_asked_of_other_weights_each_time_and_buffers_never():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)).eval()
+    graph = dg.from_torch(model, torch.zeros(1, 2), fold_norm=False)
+    state = {name: torch.rand_like(tensor) for name, tensor in model.named_parameters()}
+    other = graph.with_weights(state)  # plain tensors, as a state dict holds
+    torch.testing.assert_close(other.weights["1.running_var"], model[1].running_var, rtol=0, atol=0)
+    del state["0.weight"]
+    with pytest.raises(dg.WeightsError, match=r"0\.weight is missing"):
+        other.with_weights(state)
+
+
 def test_a_layer_is_found_by_name_or_its_near_names_are_told():
     graph = trace(Net(lambda self, x: self.first(x), first=identity(2)), 1, 2)
     assert graph.layer("first").kind == "linear"

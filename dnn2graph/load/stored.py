@@ -82,7 +82,15 @@ def stored_graph(topology: Topology, bias: np.ndarray, edges: StoredEdges, path:
     inputs = tuple(layer for layer in layers if layer.kind == "input")
     options = {"granularity": topology.granularity, "aggregate": topology.aggregate}
     return StoredGraph(
-        layers, links, Output((), None), {}, topology.granularity, topology.aggregate, inputs, False, options, dtype
+        layers,
+        links,
+        Output((), None),
+        weights={},
+        granularity=topology.granularity,
+        aggregate=topology.aggregate,
+        inputs=inputs,
+        options=options,
+        dtype=dtype,
     )
 
 

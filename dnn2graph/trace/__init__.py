@@ -177,6 +177,7 @@ def graph_of(watch: Watch, output: Output) -> NeuralGraph:
         watch.dtype,
         output=output,
         weights=watch.run.weights_of(watch.model),
+        buffers=frozenset(name for name, _ in watch.model.named_buffers(remove_duplicate=False)),
         granularity=options.granularity,
         aggregate=options.aggregate,
         inputs=tuple(layer for layer in finished if layer.kind == "input"),
