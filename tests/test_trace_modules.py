@@ -197,3 +197,57 @@ def test_what_is_written_in_place_among_parameters_follows_other_weights(shift):
         hollow = make()
     graph = dg.from_torch(hollow, x, "position").with_weights(model.state_dict())
     torch.testing.assert_close(graph.replay(x), model(x))
+
+
+def part_is_assigned(self, x):
+    h = self.start.expand(len(x), 4).clone()
+    h[:, 1:3] = self.a(x)
+    return h * 2
+
+
+def part_is_added_to(self, x):
+    h = (self.start.expand(len(x), 4) * 3).clone()
+    h[:, 1:3] += self.a(x)
+    return h
+
+
+def both_are_assigned(self, x):
+    h = x.new_zeros(len(x), 4)
+    h[:, 0] = self.start[0, 2]
+    h[:, 1:3] = self.a(x)
+    return h
+
+
+def learned_is_assigned_last(self, x):
+    h = self.a(x).repeat(1, 2)
+    h[:, 3:] = self.start[:, :1]
+    return h
+
+
+@pytest.mark.parametrize(
+    "forward", [part_is_assigned, part_is_added_to, both_are_assigned, learned_is_assigned_last]
+)
+def test_neurons_that_are_written_in_place_among_parameters_leave_those_that_stay(forward):
+    def make():
+        return Net(forward, a=nn.Linear(3, 2), start=nn.Parameter(torch.randn(1, 4))).double()
+
+    model, other, x = make(), make(), random(1, 3)
+    assert_represented(model, x)
+    for granularity in ("channel", "position"):
+        graph = dg.from_torch(model, x, granularity)
+        found = dg.verify(other, graph.with_weights(other.state_dict()), random(5, 3))
+        assert found.ok, found
+    with torch.device("meta"):
+        hollow = make()
+    graph = dg.from_torch(hollow, x, "position").with_weights(model.state_dict())
+    torch.testing.assert_close(graph.replay(x), model(x))
+
+
+def test_numbers_in_the_shape_of_a_parameter_are_no_parameter():
+    def forward(self, x):
+        h = torch.zeros_like(self.a.weight[:1])
+        h[:, 1:] = self.a(x)
+        return h
+
+    graph = dg.from_torch(Net(forward, a=nn.Linear(3, 2)), random(1, 3).float(), "position")
+    assert graph.number_of_nodes() == 5

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_iter, tree_leaves, tree_map_only
 
 from ..errors import ModelError
-from ..weights import Call, Constant, Expression, Parameter, overwritten
-from .hollow import REMEDY, Run, is_hollow
+from ..weights import Call, Constant, Expression, Parameter, overwritten, take
+from .hollow import REMEDY, Run, asks_for_shape, is_hollow
 from .ids import storage_key
 
 
@@ -36,6 +36,7 @@ class Expressions:
             **dict(model.named_parameters(remove_duplicate=False)),
             **dict(model.named_buffers(remove_duplicate=False)),
         }
+        self._learned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
         self._known: dict[int, tuple[Tensor, Expression]] = {}  # the tensor is kept alive, so that its id stays its own
         self._storages: dict[int, str] = {}
         # What storages hold that were written into, and a tensor that keeps each alive.
@@ -94,7 +95,7 @@ class Expressions:
 
     def record(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
         """Remember what an operation on parameters made."""
-        if not self.depends_on_parameters(tree_iter((args, kwargs))):
+        if asks_for_shape(func) or not self.depends_on_parameters(tree_iter((args, kwargs))):
             return
         in_place = functional(func)
         function = in_place or func
@@ -110,12 +111,36 @@ class Expressions:
 
     def prepare(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take down what a storage holds before an operation on parameters writes into it."""
-        if functional(func) is None or not self.depends_on_parameters(tree_iter((args, kwargs))):
-            return
-        part, key = args[0], storage_key(args[0])
+        if functional(func) is not None and self.depends_on_parameters(tree_iter((args, kwargs))):
+            self._remember(args[0])
+
+    def beside(self, part: Tensor) -> tuple[Tensor, Tensor, Expression] | None:
+        """Say what stays on a storage of what is computed from learned parameters, if part of it is overwritten.
+
+        Returns
+        -------
+        whole : tensor (elements,)
+            The storage.
+        places : int64 tensor (elements that stay,)
+        values : Expression
+            Theirs. None in place of all three where nothing stays but buffers and constants.
+        """
+        self._remember(part)
+        held = self._memory.get(storage_key(part))
+        if held is None or not self._learned.intersection(held[1].parameters()):
+            return None
+        whole = part.detach().as_strided((_elements(part),), (1,), 0)
+        stays = torch.ones(whole.shape, dtype=torch.bool)
+        stays.as_strided(*_window(part)).fill_(False)
+        places = stays.nonzero()[:, 0]
+        return (whole, places, Call(take, (held[1], 0, places))) if len(places) else None
+
+    def _remember(self, part: Tensor) -> None:
+        """Take down what the storage of a tensor holds, unless it is a parameter's own."""
+        key = storage_key(part)
         if key in self._memory or self._alias(part) is not None:
             return
-        elements = part.untyped_storage().nbytes() // part.element_size()
+        elements = _elements(part)
         held = torch.zeros(elements, dtype=part.dtype)
         if not is_hollow(part):
             held = part.detach().as_strided((elements,), (1,), 0).clone()
@@ -130,6 +155,11 @@ class Expressions:
         """Remember what was written into part of a storage."""
         key = storage_key(part)
         self._memory[key] = (part, Call(overwritten, (self._memory[key][1], values, *_window(part))))
+
+
+def _elements(tensor: Tensor) -> int:
+    """Count the elements of a tensor's storage."""
+    return tensor.untyped_storage().nbytes() // tensor.element_size()
 
 
 def _window(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:

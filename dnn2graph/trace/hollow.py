@@ -25,7 +25,6 @@ from torch.utils._pytree import tree_iter, tree_map_only
 from ..errors import ModelError
 from .ids import Beside, storage_key
 
-# Operations that look at nothing of their operand but its shape and type.
 LIKE = ("empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_empty")
 STAND_INS = (0.6180339887, 1.7320508076)  # for values that are not there: what differs between both depends on them
 REMEDY = (
@@ -39,6 +38,11 @@ def needs_values(error: BaseException) -> bool:
     if isinstance(error, DataDependentOutputException | DynamicOutputShapeException):
         return True
     return any(sign in str(error) for sign in ("FakeTensor", "tensor subclasses", "data pointer"))
+
+
+def asks_for_shape(func: Any) -> bool:
+    """Whether an operation looks at nothing of its operand but its shape and type."""
+    return func._schema.name.split("::")[1] in LIKE
 
 
 def is_hollow(tensor: Tensor) -> bool:
@@ -69,7 +73,7 @@ class Run:
             return func(*args, **kwargs)
         if func.is_view and not any(map(is_hollow, tensors)):
             return func(*args, **kwargs)  # what is written into it must be written into what it is a view of
-        if func._schema.name.split("::")[1] in LIKE:
+        if asks_for_shape(func):
             return func(*tree_map_only(Tensor, _like, tuple(args)), **kwargs)
         if any(t.is_meta for t in tensors):
             raise ModelError(

@@ -162,8 +162,18 @@ class Watch(TorchDispatchMode):
             return out
         out = self.run(out_of_place, args, kwargs)
         self._represent(Operation(out_of_place, args, kwargs, out), tensors)
-        self.node_ids.write(args[0], self.node_ids.read(out) if self.node_ids.knows(out) else torch.tensor(NO_NODE))
+        self._write(args[0], self.node_ids.read(out) if self.node_ids.knows(out) else torch.tensor(NO_NODE))
         return self.run.write(args[0], out)
+
+    def _write(self, part: Tensor, ids: Ids) -> None:
+        """Note which nodes are written into a tensor; what they are written beside, if it is learned, becomes nodes."""
+        beside = None if self.node_ids.knows(part) else self.expressions.beside(part)
+        if beside is not None:
+            whole, places, values = beside
+            layer = self.add_layer("parameter", "constant", (len(places),), len(places), bias=values)
+            new = torch.arange(layer.start, layer.stop)
+            self.node_ids.write(whole, torch.full(whole.shape, NO_NODE).scatter(0, places, new))
+        self.node_ids.write(part, ids)
 
     def _only_aliases(self, out: Any, tensors: Sequence[Tensor]) -> bool:
         """Whether all outputs share storage with an input, as those of ``_unsafe_view`` do."""
