@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from dnn2graph.links import Axis, Convolution, Listed, Window, sums
 from dnn2graph.links.sums import PARTS, dense_sums, kernel_sums
+from tests.memory import tensors_peak_of
 from tests.strategies import convolutions, linked, links, matrix_of
 
 property_test = settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -191,6 +192,20 @@ def test_windows_of_the_same_kind_share_a_tap():
     assert axis.taps == 2
     each = linked(Convolution(1, 1, (axis,)), torch.from_numpy(weights).reshape(1, 1, -1))
     np.testing.assert_array_equal(each.apply(torch.arange(5.0)[None, None, None].double()).reshape(-1), [0.5, 2.5, 4.0])
+
+
+def test_positions_that_read_few_of_many_different_weights_take_memory_for_those_only():
+    random, size, reads = np.random.default_rng(0), 32, 4
+    matrices = [np.zeros((size, size)) for _ in range(2)]
+    for matrix in matrices:  # as interpolation is: each output reads a few neighbours, with weights of its own
+        for row in matrix:
+            row[random.permutation(size)[:reads]] = random.random(reads)
+    (first, of_first), (second, of_second) = map(Axis.linear, matrices)
+    kernel = torch.from_numpy(np.multiply.outer(of_first, of_second))[None, None]
+    x = torch.from_numpy(random.random((1, 1, 1, size, size)))
+    found, peak = tensors_peak_of(Convolution(1, 1, (first, second)).apply, x, kernel)
+    np.testing.assert_allclose(found[0, 0, 0], matrices[0] @ x[0, 0, 0].numpy() @ matrices[1].T, rtol=1e-12)
+    assert peak < 1e6 + 4 * kernel.nbytes
 
 
 # --- nodes that stand in several elements, elements that are no node --------------------------------------------------

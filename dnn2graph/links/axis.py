@@ -36,6 +36,13 @@ class PaddedTable(NamedTuple):
     counts: np.ndarray  # (inputs,)
 
 
+class TapTable(NamedTuple):
+    """For each output position its taps, padded to equal length, and the inputs that it meets through each."""
+
+    tap: np.ndarray  # (outputs, most), or (1, taps) where some output meets every tap
+    meets: np.ndarray  # (outputs, most, inputs) float64, zero where there is no triple
+
+
 @dataclass(frozen=True, eq=False)
 class Axis:
     """All triples (input position, tap, output position) of one axis.
@@ -149,22 +156,39 @@ class Axis:
         order = np.lexsort((self.target, self.source))
         source, tap, target = self.source[order], self.tap[order], self.target[order]
         counts = np.bincount(source, minlength=self.inputs)
-        place = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts, counts)
+        place = _places(counts)
         shape = (self.inputs, int(counts.max(initial=0)))
         taps, targets, present = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, bool)
         taps[source, place], targets[source, place], present[source, place] = tap, target, True
         return PaddedTable(taps, targets, present, counts)
 
     @cached_property
-    def incidence(self) -> np.ndarray:
-        """The triples as a 0/1 array, float64 (outputs, taps, inputs)."""
-        table = np.zeros((self.outputs, self.taps, self.inputs))
-        np.add.at(table, (self.target, self.tap, self.source), 1.0)
-        return table
+    def by_target(self) -> TapTable:
+        """The triples grouped by output position: a 0/1 array, as wide as the taps of one position are many.
+
+        Each position of an interpolation meets few of its taps, most of which are of one position alone.
+        """
+        pairs, pair = np.unique(self.target * self.taps + self.tap, return_inverse=True)
+        target, tap = np.divmod(pairs, max(1, self.taps))
+        counts = np.bincount(target, minlength=self.outputs)
+        most = int(counts.max(initial=0))
+        if most == self.taps:
+            taps, place = np.arange(self.taps)[None], tap
+        else:
+            taps, place = np.zeros((self.outputs, most), np.int64), _places(counts)
+            taps[target, place] = tap
+        meets = np.zeros((self.outputs, most, self.inputs))
+        np.add.at(meets, (self.target, place[pair.reshape(-1)], self.source), 1.0)
+        return TapTable(taps, meets)
 
 
 def _grid(positions: int, taps: int) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(positions), taps), np.tile(np.arange(taps), positions)
+
+
+def _places(counts: np.ndarray) -> np.ndarray:
+    """Number the members of consecutive groups, each group from 0."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _count(position: np.ndarray, tap: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -112,16 +112,18 @@ class Convolution:
         return _pad(y, padding)
 
     def _apply_tables(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """Contract each axis with its table, then the taps and channels with the kernel."""
-        for axis in self.axes:
-            table = torch.as_tensor(axis.incidence, dtype=x.dtype, device=x.device)  # (outputs, taps, inputs)
-            x = torch.tensordot(x, table, dims=([2], [2]))  # moves this axis to the end, as (outputs, taps)
-        axes = len(self.axes)
-        order = [0, 1, *range(2, 2 + 2 * axes, 2), *range(3, 3 + 2 * axes, 2)]
-        per_group, taps = self.in_channels // self.groups, prod(self.kernel_shape[2:])
-        x = x.permute(order).reshape(len(x), self.groups, per_group, -1, taps)
-        grouped = kernel.reshape(self.groups, -1, per_group, taps)  # (groups, out, in, taps)
-        return torch.einsum("bgipt,goit->bgop", x, grouped)
+        """Contract each axis with its table, then channels and taps with what each position meets of the kernel."""
+        tables = [axis.by_target for axis in self.axes]
+        x = x.unflatten(1, (self.groups, self.in_channels // self.groups))  # (batch, groups, in, *positions)
+        kernel = kernel.unflatten(0, (self.groups, self.out_channels // self.groups))  # (groups, out, in, *taps)
+        for place, table in enumerate(tables):
+            meets = torch.as_tensor(table.meets, dtype=x.dtype, device=x.device)  # (outputs, most, inputs)
+            x = torch.tensordot(x, meets, dims=([3], [2]))  # moves this axis to the end, as (outputs, most)
+            tap = torch.as_tensor(table.tap, device=x.device)
+            kernel = kernel.index_select(3 + 2 * place, tap.reshape(-1)).unflatten(3 + 2 * place, tap.shape)
+        batch, group, source, target, *places = range(4 + 2 * len(tables))  # places: output and tap of each axis
+        read, weighed = [batch, group, source, *places], [group, target, source, *places]
+        return torch.einsum(x, read, kernel, weighed, [batch, group, target, *places[::2]])
 
     # ------------------------------------------------------------------ measures, in closed form
 
