@@ -10,6 +10,7 @@ from torch import nn
 
 import dnn2graph as dg
 from dnn2graph.verify import check_dependency
+from tests.memory import tensors_peak_of
 from tests.networks import NETWORKS, mlp_2_2_1, overwritten_in_place
 from tests.strategies import Net
 
@@ -98,6 +99,22 @@ def test_weights_modes_and_gradients_are_put_back():
     assert model.training
     assert [p.requires_grad for p in model.parameters()] == [True, False, True, True]
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_gradients_of_a_training_are_left_alone():
+    model = mlp_2_2_1()
+    model(torch.ones(1, 2)).sum().backward()
+    before = [p.grad.clone() for p in model.parameters()]
+    check_dependency(model, dg.from_torch(model, torch.zeros(1, 2)), torch.zeros(1, 2))
+    assert all(torch.equal(p.grad, gradient) for p, gradient in zip(model.parameters(), before, strict=True))
+
+
+def test_no_more_is_held_at_once_than_the_weights_and_a_copy_of_them():
+    model = nn.Sequential(nn.Linear(2, 64), *(nn.Linear(64, 64) for _ in range(15)))
+    graph = dg.from_torch(model, torch.zeros(1, 2))
+    found, peak = tensors_peak_of(check_dependency, model, graph, torch.zeros(1, 2))
+    assert found.ok
+    assert peak < 2.5 * sum(p.nbytes for p in model.parameters())
 
 
 def test_weights_are_put_back_where_the_model_raises():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -265,10 +266,10 @@ def _reached(
         mark[nodes] = 1.0
     if not sources:
         return np.zeros((0, len(chosen)), bool)
-    kernels = [(links.kernel() != 0).float() for links in graph.links]
     marked = -1
     while marked < (marked := int(marks.count_nonzero())):  # once, and again where links lead back
-        for links, kernel in zip(graph.links, kernels, strict=True):
+        for links in graph.links:
+            kernel = (links.kernel() != 0).float()
             carried = links.map.apply(links.source_nodes.gather(marks), kernel).reshape(len(marks), -1)
             target = torch.from_numpy(links.target_nodes.flat).expand(carried.shape)
             marks.scatter_reduce_(1, target, (carried > 0).float(), "amax")
@@ -338,27 +339,44 @@ class _Run:
 
     def moving_parameters(self, generator: torch.Generator) -> set[str]:
         """Name the parameters by which some output has a derivative that is not zero."""
-        moving = set()
-        for place, nodes in enumerate(self.nodes):
-            if isinstance(nodes, Nodes):
-                mask = torch.from_numpy(np.asarray(nodes.ids >= 0))
-                gradients = self._gradients(place, mask, list(self.parameters.values()), generator)
-                moving |= {
-                    name
-                    for name, gradient in zip(self.parameters, gradients, strict=True)
-                    if gradient is not None and bool((gradient.to_dense() != 0).any())
-                }
+        moving: set[str] = set()
+        handles = [
+            p.register_post_accumulate_grad_hook(partial(_note_if_moving, name, moving))
+            for name, p in self.parameters.items()
+        ]
+        by = list(self.parameters.values())
+        try:
+            for out, nodes in zip(self.outputs, self.nodes, strict=True):
+                if isinstance(nodes, Nodes) and out.requires_grad and by:
+                    mixture = _mixture(out, torch.from_numpy(np.asarray(nodes.ids >= 0)), generator)
+                    torch.autograd.backward(out, mixture, retain_graph=True, inputs=by)
+        finally:
+            for handle in handles:
+                handle.remove()
         return moving
 
     def _gradients(
         self, place: int, mask: Tensor, by: list[Tensor], generator: torch.Generator
     ) -> Sequence[Tensor | None]:
-        """Differentiate a random mixture of some elements of an output: a plain sum may cancel."""
+        """Differentiate some elements of an output."""
         out = self.outputs[place]
         if not out.requires_grad or not by:
             return [None] * len(by)
-        mixture = (torch.rand(mask.shape, generator=generator) + 0.5) * mask
-        return torch.autograd.grad(out, by, mixture.to(out), retain_graph=True, allow_unused=True)
+        mixture = _mixture(out, mask, generator)
+        return torch.autograd.grad(out, by, mixture, retain_graph=True, allow_unused=True)
+
+
+def _mixture(out: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw shares of some elements of an output: the derivatives of a plain sum may cancel."""
+    return ((torch.rand(mask.shape, generator=generator) + 0.5) * mask).to(out)
+
+
+def _note_if_moving(name: str, moving: set[str], parameter: Tensor) -> None:
+    """Look at a gradient and drop it: those of all parameters together take as much memory as the model."""
+    assert parameter.grad is not None
+    if bool((parameter.grad.to_dense() != 0).any()):
+        moving.add(name)
+    parameter.grad = None
 
 
 LOOKUPS = (
@@ -409,17 +427,19 @@ def _any_feature(gradients: Sequence[Tensor | None], features: int) -> Tensor:
 
 @contextmanager
 def _parameters_put_back(model: nn.Module) -> Iterator[None]:
-    """Let every parameter take part in autograd, and restore what it was in the end."""
-    kept = [(p, p.detach().clone(), p.requires_grad) for p in model.parameters()]
+    """Let every parameter take part in autograd, and restore what it and its gradient were in the end."""
+    kept = [(p, p.detach().clone(), p.requires_grad, p.grad) for p in model.parameters()]
     try:
-        for p, _, _ in kept:
+        for p, *_ in kept:
             p.requires_grad_(p.is_floating_point() or p.is_complex())
+            p.grad = None
         yield
     finally:
         with torch.no_grad():
-            for p, value, needed in kept:
+            for p, value, needed, gradient in kept:
                 p.requires_grad_(needed)
                 p.copy_(value)
+                p.grad = gradient
 
 
 def _overwriting(model: nn.Module) -> AbstractContextManager[Any]:
