@@ -1124,6 +1124,13 @@ def test_outputs_that_are_no_neurons_are_refused(granularity, forward, match):
         trace(Net(forward, a=identity(2)), 1, 2, granularity=granularity)
 
 
+def test_where_memory_runs_out_the_model_is_not_blamed():
+    model = Net(lambda self, x: x.relu() + torch.empty(1 << 60))
+    expected = r"memory ran out at 4 nodes, after layer 'relu', .*shape \(1, 2\): .*trace a smaller example"
+    with pytest.raises(dg.ModelError, match=expected):
+        trace(model, 1, 2, granularity="position")
+
+
 @both
 def test_a_model_that_raises_is_quoted(granularity):
     with pytest.raises(dg.ModelError, match="the user's own trouble") as caught:

@@ -28,6 +28,7 @@ PRODUCTS = 1e8  # multiplications of a forward pass, above which an oracle gets 
 WEIGHTS = 5e6  # of a model, above which they are not compared one by one
 OUTPUTS = 8  # channels of each output whose derivatives are taken
 TOLERANCE = 1e-5
+LACKS_MEMORY = ("allocate memory", "bad_alloc", "memory ran out")  # what errors say that are no MemoryError
 SEEDS = 4  # of weights that are tried until the output is not zero
 
 
@@ -230,7 +231,7 @@ def attempt(stage: str, entry: Entry) -> Answer:
     try:
         return {**STAGES[stage](entry), "took": time.perf_counter() - start}
     except Exception as error:
-        if isinstance(error, MemoryError) or any(each in str(error) for each in ("allocate memory", "bad_alloc")):
+        if isinstance(error, MemoryError) or any(each in str(error) for each in LACKS_MEMORY):
             limit = resource.getrlimit(resource.RLIMIT_DATA)[0] / (1 << 30)
             return {"failed": f"needs more than {limit:g} GB of memory"}
         return {"failed": reason(error)}

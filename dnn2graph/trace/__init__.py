@@ -156,7 +156,7 @@ def watched(
         raise
     except Exception as error:
         if "HigherOrderOperator" not in str(error):
-            raise ModelError(_explain(error, inputs, options.batch_axis, run)) from error
+            raise ModelError(_explain(error, inputs, watch)) from error
         watch.refuse_name(str(error).split("HigherOrderOperator ")[1].split()[0])
         return watch, None
 
@@ -187,12 +187,18 @@ def graph_of(watch: Watch, output: Output) -> NeuralGraph:
     )
 
 
-def _explain(error: Exception, inputs: list[Tensor], batch_axis: int | None, run: Run) -> str:
-    """Say what the model raised, on what, and what to try."""
-    if run.hollow and needs_values(error):
+def _explain(error: Exception, inputs: list[Tensor], watch: Watch) -> str:
+    """Say what the model or the watch raised, on what, and what to try."""
+    if watch.run.hollow and needs_values(error):
         return f"the model leaves torch or depends on values ({type(error).__name__}: {error}), and {REMEDY}"
     shapes = ", ".join(str(tuple(x.shape)) for x in inputs)
-    whole = "" if batch_axis is None else ", or pass batch_axis=None if it needs the whole example at once"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        last = f", after layer {watch.layers[-1].name!r}" if watch.layers else ""
+        return (
+            f"memory ran out at {watch.count:,} nodes{last}, on one sample of the example input, shape {shapes}: "
+            f"{error} (trace a smaller example, whose graph is smaller)"
+        )
+    whole = "" if watch.options.batch_axis is None else ", or pass batch_axis=None if it needs the whole example"
     return (
         f"the model raised {type(error).__name__} on one sample of the example input, shape {shapes}: {error} "
         f"(check that the example is what the model takes{whole})"
