@@ -87,16 +87,16 @@ class Nodes:
             return []
         if isinstance(self._ids, range):
             first, last = np.array([self._ids.start]), np.array([self._ids.stop - 1])
-        else:  # runs of consecutive ids, of which there are few
+        else:  # runs of consecutive ids, most often few
             breaks = np.flatnonzero(np.diff(self._ids) != 1)
             first, last = self._ids[np.r_[0, breaks + 1]], self._ids[np.r_[breaks, self.size - 1]]
             first, last = first[last >= 0], last[last >= 0]
         low = np.searchsorted(starts, np.maximum(first, 0), side="right") - 1
         high = np.searchsorted(starts, last, side="right") - 1
-        found: set[int] = set()
-        for a, b in set(zip(low.tolist(), high.tolist(), strict=True)):
-            found.update(range(a, b + 1))
-        return sorted(found)
+        if len(low) == 1:
+            return list(range(int(low[0]), int(high[0]) + 1))
+        begun, ended = (np.bincount(place, minlength=len(starts) + 1) for place in (low, high + 1))
+        return np.flatnonzero(np.cumsum(begun - ended) > 0).tolist()
 
     def reshape(self, *shape: int) -> Nodes:
         """Give the same ids another shape."""

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import dnn2graph as dg
+from tests.memory import peak_of
 from tests.oracles import assert_represented, parameter, random
 from tests.strategies import Net
 from tests.test_trace import between, edges, linear, link_kinds, names
@@ -255,3 +256,34 @@ def test_the_edges_of_a_head_do_not_depend_on_the_number_of_tokens():
     model = Net(lambda self, x: self.a(x, x, x)[0], a=attending())
     counted = [edges(dg.from_torch(model, torch.zeros(1, length, 4))) for length in (2, 7)]
     assert counted[0] == counted[1]
+
+def test_what_each_position_reads_alone_takes_no_memory_for_its_edges():
+    tokens, features = 64, 64
+
+    def forward(self, x):
+        scores = self.score(x[:, 0]).unflatten(1, (tokens, tokens))
+        return scores.softmax(-1) @ self.v(x)
+
+    model = Net(forward, score=nn.Linear(features, tokens * tokens), v=nn.Linear(features, features))
+    dg.from_torch(model, torch.zeros(1, tokens, features))  # what torch loads the first time does not count
+    graph, peak = peak_of(dg.from_torch, model, torch.zeros(1, tokens, features))
+    gates = tokens * tokens * features  # of each feature at each position, by the scores of that position
+    assert max(links.nnz for links in graph.links if links.kind == "gate") == gates
+    assert peak < 8 * gates
+
+
+def test_scores_that_several_positions_share_gate_each_of_them_once():
+    tokens, features = 4, 3
+    offset = torch.arange(tokens)[:, None] - torch.arange(tokens) + tokens - 1
+
+    def forward(self, x):
+        return self.score(x.mean(1))[:, offset] @ self.v(x)
+
+    model = Net(forward, score=nn.Linear(features, 2 * tokens - 1), v=nn.Linear(features, features))
+    graph = assert_represented(model, random(2, tokens, features))
+    mixed = graph.layers[-1]
+    score = next(layer for layer in graph.layers if layer.name == "score")
+    assert mixed.size == tokens * features
+    gates = {(i - score.start, j - mixed.start) for i, j in edges(graph, "gate") if score.start <= i < score.stop}
+    row = range(tokens * features)
+    assert gates == {(int(offset[j // features, k]), j) for j in row for k in range(tokens)}

@@ -15,7 +15,7 @@ from ..links import Axis, Convolution, Listed
 from ..nodes import NO_NODE
 from ..weights import Constant, Expression
 from .build import operand_nodes
-from .ids import changes_along, completed, distinct_rows, fill_gaps, without_repeats
+from .ids import changes_along, completed, distinct, distinct_rows, fill_gaps, has_gaps, without_repeats
 from .watch import Ids, Operation, Watch
 
 
@@ -60,27 +60,24 @@ def gather_rows(
 
     Arguments are those of :func:`mix`; ``links`` is the kind of its links, whose weights are 1.
     """
-    rows, widths, local = _rows(reads, out.shape)
+    tables, local = _rows(reads, out.shape)
     ids = watch.born(operation, out, kind, local.expand(out.shape), **fields)
     if ids.numel():
         first = int(ids.max()) - int(local.max())
-        begin = 0
-        for width in widths:
-            _connect_rows(watch, rows[:, begin : begin + width], first, links)
-            begin += width
+        for rows, of_node in tables:
+            _connect_rows(watch, rows, of_node, first, links)
     return ids
 
 
-def _rows(reads: Sequence[Ids], shape: Sequence[int]) -> tuple[Tensor, list[int], Ids]:
+def _rows(reads: Sequence[Ids], shape: Sequence[int]) -> tuple[list[tuple[Tensor, Tensor]], Ids]:
     """Number the different rows of nodes that elements of the output read.
 
     Returns
     -------
-    rows : int64 tensor (nodes, nodes read)
-    widths : list of int
-        How many columns belong to each of the reads.
+    tables : list of two int64 tensors, (rows, nodes read) and (nodes,)
+        For each of the reads its different rows, and which of them each node reads: many may read the same.
     local : int64 tensor that expands to the output's shape
-        The row of each element; -1 where nothing but constants is read.
+        The node of each element, counted from 0; -1 where nothing but constants is read.
     """
     axes = range(len(shape))
     reads = [fill_gaps(read, axes) for read in reads]
@@ -88,16 +85,29 @@ def _rows(reads: Sequence[Ids], shape: Sequence[int]) -> tuple[Tensor, list[int]
     reads, places = without_repeats(*reads, axes=axes)
     reads = [_narrowed(read, [len(shape)]) for read in reads]
     common = torch.broadcast_shapes(*(read.shape[:-1] for read in reads))
-    table = torch.cat([read.expand(*common, read.shape[-1]).reshape(-1, read.shape[-1]) for read in reads], 1)
-    rows, which = distinct_rows(table)
-    same = completed(rows)
-    nodes = torch.unique(same[(rows >= 0).any(1)])
-    local = torch.full((len(rows),), NO_NODE)
+    tables, numbers = [], []
+    for read in reads:  # each by itself: beside one another, they would repeat what does not change along an axis
+        rows, number = distinct_rows(read.reshape(-1, read.shape[-1]))
+        tables.append(rows)
+        numbers.append(number.reshape(read.shape[:-1]).expand(common))
+    tuples, which = distinct(*numbers)
+    same, nodes = _nodes(tables, tuples)
+    local = torch.full((len(tuples),), NO_NODE)
     local[nodes] = torch.arange(len(nodes))
-    local = local[same][which].reshape(common)
+    local = local[same][which]
     for axis, place in places.items():
         local = local.index_select(axis, place)
-    return rows[nodes], [read.shape[-1] for read in reads], local
+    return list(zip(tables, tuples[nodes].unbind(1), strict=True)), local
+
+
+def _nodes(tables: Sequence[Tensor], tuples: Tensor) -> tuple[Tensor, Tensor]:
+    """Say as which other tuple of rows each one counts, and which of them are nodes."""
+    if not any(has_gaps(rows) for rows in tables):
+        every = torch.arange(len(tuples))
+        return every, every
+    whole = torch.cat([rows[row] for rows, row in zip(tables, tuples.unbind(1), strict=True)], 1)
+    same = completed(whole)
+    return same, torch.unique(same[(whole >= 0).any(1)])
 
 
 def _narrowed(read: Ids, axes: Iterable[int]) -> Ids:
@@ -108,26 +118,38 @@ def _narrowed(read: Ids, axes: Iterable[int]) -> Ids:
     return read
 
 
-def _connect_rows(watch: Watch, rows: Tensor, first: int, kind: str) -> None:
-    """Link the nodes in each row to the node of that row, counted from ``first``."""
+def _connect_rows(watch: Watch, rows: Tensor, of_node: Tensor, first: int, kind: str) -> None:
+    """Link the nodes in each row to the nodes that read it, which are counted from ``first``."""
+    if not len(of_node):
+        return
+    read, of_node, readers = torch.unique(of_node, return_inverse=True, return_counts=True)
+    rows = rows[read]
+    one_to_one = rows.shape[1] == 1 and len(rows) == len(of_node)  # a list of as many edges as nodes
+    alike = not one_to_one and bool((readers == readers[0]).all()) and not has_gaps(rows)
+    if alike and len(torch.unique(rows)) == rows.numel():
+        # Nothing is read from two rows: the same dense map stands side by side, and needs no list of its edges.
+        dense = Convolution(rows.shape[1], int(readers[0]), copies=len(rows))
+        watch.link(kind, rows, torch.argsort(of_node, stable=True) + first, dense, _ones(1, 1))
+        return
     sorted_rows = np.sort(rows.numpy(), axis=1)
     once = sorted_rows >= 0
     once[:, 1:] &= sorted_rows[:, 1:] != sorted_rows[:, :-1]
-    read = sorted_rows[once]  # row by row
-    if not read.size:
+    nodes = sorted_rows[once]  # row by row
+    if not nodes.size:
         return
-    present = np.zeros(int(read.max()) + 1 - int(read.min()), bool)
-    present[read - read.min()] = True
-    source = (np.cumsum(present) - 1)[read - read.min()]
-    sources = np.flatnonzero(present) + read.min()
+    lowest = int(nodes.min())
+    present = np.zeros(int(nodes.max()) + 1 - lowest, bool)
+    present[nodes - lowest] = True
+    source = (np.cumsum(present) - 1)[nodes - lowest]
+    sources = np.flatnonzero(present) + lowest
     ends = np.r_[0, np.cumsum(once.sum(1))]
-    by_row = scipy.sparse.csr_array((np.ones(read.size, np.int8), source, ends), (len(rows), len(sources)))
-    by_source = by_row.tocsc()
+    by_row = scipy.sparse.csr_array((np.ones(source.size, np.int8), source, ends), (len(rows), len(sources)))
+    by_source = by_row[of_node.numpy()].tocsc()  # what several nodes read is repeated at the end only
     counts = np.diff(by_source.indptr)
     geometry = Listed(
-        len(sources), len(rows), np.repeat(np.arange(len(sources)), counts), by_source.indices.astype(np.int64)
+        len(sources), len(of_node), np.repeat(np.arange(len(sources)), counts), by_source.indices.astype(np.int64)
     )
-    watch.link(kind, torch.from_numpy(sources), torch.arange(len(rows)) + first, geometry, _ones(1))
+    watch.link(kind, torch.from_numpy(sources), torch.arange(len(of_node)) + first, geometry, _ones(1))
 
 
 def connect_windows(watch: Watch, read: Ids, target: Ids) -> None:
