@@ -8,6 +8,9 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import dnn2graph as dg
+from dnn2graph.coverage import coverage
+from dnn2graph.trace import watch
+from dnn2graph.trace.registry import rule_for
 from dnn2graph.verify import check_dependency
 from tests.strategies import Net, fill
 from tests.test_trace import edges
@@ -263,3 +266,18 @@ def test_a_subclass_with_a_forward_of_its_own_is_left_to_it():
 
     graph = dg.from_torch(Doubling(2, 2), (torch.zeros(1, 2), torch.zeros(1, 2)))
     assert edges(graph) == {(0, 4): 2, (1, 5): 2}
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_steps_that_read_the_same_nodes_are_watched_once(kind, monkeypatch):
+    def watched(length):
+        seen = []
+        monkeypatch.setattr(watch, "rule_for", lambda func: seen.append(func) or rule_for(func))
+        found = coverage(model, torch.zeros(1, length, 2))
+        counts = {met.operation: met.count for met in found.operations}
+        return seen.count(torch.ops.aten.tanh.default), counts["aten.tanh.default"]
+
+    model = kind(2, 3, batch_first=True, bidirectional=True)
+    (few, ran), (many, ran_longer) = watched(4), watched(40)
+    assert few == many
+    assert ran_longer == 10 * ran

@@ -68,8 +68,10 @@ class Run:
 
     def __call__(self, func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """Run one operation."""
+        if self._mode is None:
+            return func(*args, **kwargs)
         tensors = _tensors((args, kwargs))
-        if self._mode is None or not any(map(self.lacks_values, tensors)):
+        if not any(map(self.lacks_values, tensors)):
             return func(*args, **kwargs)
         if func.is_view and not any(map(is_hollow, tensors)):
             return func(*args, **kwargs)  # what is written into it must be written into what it is a view of

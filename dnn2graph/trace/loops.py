@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ..graph import Layer
 from ..links import Links
+from .ids import has_gaps
+from .recurrence import State
 
 if TYPE_CHECKING:
     from .watch import Watch
+
+
+class Step(NamedTuple):
+    """A step of a loop that was watched: the nodes that it reads, those of the state that it computes, what it met."""
+
+    read: list[Tensor]
+    made: list[Tensor]
+    met: Counter[tuple[str, str | None]]
 
 
 class Loops:
@@ -25,6 +38,7 @@ class Loops:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._initial: dict[int, Layer] = {}  # layers of values that are nodes for the time being, by their first node
+        self._steps: dict[Hashable, Step] = {}  # the last one watched of each module
         # The nodes that a loop begins with, those that it ends with, and how many links there were before.
         self._ends: list[tuple[np.ndarray, np.ndarray, int]] = []
 
@@ -42,6 +56,31 @@ class Loops:
             self._initial[layer.start] = layer
             ids = local + layer.start
         watch.node_ids.write(state, ids)
+        return state
+
+    def step(self, compute: Callable[[], State], reads: Sequence[Tensor]) -> State:
+        """Compute the next state; a step that reads the nodes that the last one read is that one over again.
+
+        In position granularity it is watched all the same, as is one that reads values that are no neurons.
+        """
+        watch = self._watch
+        if watch.by_position or not all(map(watch.is_neuron, reads)):
+            return compute()
+        with watch.resting():
+            read = [watch.node_ids.read(value) for value in reads]
+            known = self._steps.get(watch.modules.key)
+            if known is not None and all(map(torch.equal, known.read, read)):
+                state = compute()
+                for value, ids in zip(state, known.made, strict=True):
+                    watch.node_ids.write(value, ids)
+                watch.met.update(known.met)
+                return state
+        before = watch.met.copy()
+        state = compute()
+        with watch.resting():
+            if not any(map(has_gaps, read)):  # else constants among the neurons count too
+                made = [watch.node_ids.read(value) for value in state]
+                self._steps[watch.modules.key] = Step(read, made, watch.met - before)
         return state
 
     def end(self, begin: Tensor, end: Tensor, since: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .recurrence import stepwise
+from .recurrence import State, stepwise
 from .substitutes import visible
 
 
@@ -39,11 +39,12 @@ class ModuleStack:
         self._model = model
         self._stack = [ModuleCall("", model, ())]
         self._names: set[str] = set()
-        # What a watcher does with the values that a recurrent loop begins and ends with, and with branches.
+        # What a watcher does with the values that a recurrent loop begins and ends with, its steps, and branches.
         self.on_initial_state: Callable[[Tensor], Tensor] = lambda state: state
         self.on_choice: Callable[[str], None] = lambda name: None
         self.joins_samples = False  # whether a batch-norm by the statistics of the batch runs now
         self.on_final_state: Callable[[Tensor, Tensor, int], None] = lambda begin, end, since: None
+        self.on_step: Callable[[Callable[[], State], Sequence[Tensor]], State] = lambda compute, reads: compute()
         self.number_of_links: Callable[[], int] = lambda: 0  # so far
 
     @contextmanager
@@ -98,6 +99,11 @@ class ModuleStack:
     def name(self) -> str:
         """Path of the module that runs now; "" for the model itself."""
         return self._stack[-1].name
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """Where the call that runs now stands; calls of a shared module have the same key."""
+        return self._stack[-1].key
 
     def next_key(self) -> tuple[Hashable, ...]:
         """Return the key of the operation that runs now."""

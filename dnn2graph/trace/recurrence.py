@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,7 +63,7 @@ def cell_forward(module: Any, stack: ModuleStack, input: Tensor, hx: Any = None)
         given = (zeros, zeros.clone()) if mode == "LSTM" else (zeros,)
     since = stack.number_of_links()
     begin = _begin(stack, given)
-    state = step(stack, mode, input, begin, weights)
+    state = stack.on_step(partial(step, stack, mode, input, begin, weights), (input, *begin))
     if hx is None:  # what is given may come from elsewhere each time; a cell that feeds itself leads back by itself
         _close(stack, begin, state, since)
     return state if mode == "LSTM" else state[0]
@@ -143,7 +144,7 @@ def run_layer(
     outputs: list[Tensor] = []
     for x in reversed(steps) if reverse else steps:
         running = tuple(part[: len(x)] for part in state)
-        after = step(stack, mode, x, running, weights)
+        after = stack.on_step(partial(step, stack, mode, x, running, weights), (x, *running))
         outputs.append(after[0])
         rest = tuple(part[len(x) :] for part in state)  # of samples that have ended, or not begun
         state = tuple(torch.cat(both) if len(both[1]) else both[0] for both in zip(after, rest, strict=True))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,6 +119,7 @@ class Watch(TorchDispatchMode):
         self.expressions = Expressions(self.model, self.run)
         self.modules = ModuleStack(self.model)
         self.count = 0
+        self._resting = False
         self._by_key: dict[Hashable, Layer] = {}
         self._identities: set[Hashable] = set()  # of the first so many links
         self._counted = 0
@@ -125,17 +127,28 @@ class Watch(TorchDispatchMode):
         self.modules.on_choice = self.note
         if self.options.shared == "fold":
             self.modules.on_initial_state, self.modules.on_final_state = self.loops.begin, self.loops.end
-            self.modules.number_of_links = lambda: len(self.links)
+            self.modules.on_step, self.modules.number_of_links = self.loops.step, lambda: len(self.links)
         # By storage; the tensors are kept alive, so that the storage stays theirs.
         self._random: dict[int | None, Tensor] = {}  # their use is refused
         self._decided: dict[int | None, Tensor] = {}  # whole numbers and truth values that depend on the input
 
     # ------------------------------------------------------------------ dispatch
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Let operations run without being recorded."""
+        self._resting = True
+        try:
+            yield
+        finally:
+            self._resting = False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func.namespace == "prim":  # asks for a property, such as the device
             return func(*args, **kwargs)
+        if self._resting:
+            return self.run(func, args, kwargs)
         tensors = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
         keys = [storage_key(t) for t in tensors]
         self.touched.update(keys)
