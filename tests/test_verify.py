@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 import dnn2graph as dg
 from tests.checkpoints import CHECKPOINTS, images, load_checkpoint, require
+from tests.memory import peak_of
 from tests.strategies import ACTIVATIONS, Net, architectures, fill, make_activation
 
 # Derandomised: torch's kernels round differently on other machines, and a random architecture may cancel in its sums
@@ -349,6 +350,15 @@ def test_an_unsigned_aggregation_does_not_turn_a_subtracted_bias_around(aggregat
     else:
         assert graph.bias()[owner.start : owner.stop].tolist() == [3, 3]
     assert dg.verify(model, graph, torch.ones(2, 2)).ok
+
+
+def test_tokens_that_a_layer_treats_alike_are_compared_once():
+    model = nn.Linear(48, 48)
+    tokens = torch.randn(1, 400, 48)
+    graph = dg.from_torch(model, tokens)  # what torch loads the first time does not count
+    found, peak = peak_of(dg.verify, model, graph, tokens)
+    assert found.ok, found
+    assert peak < 8 * 400 * 48 * 48  # a number for each edge of the position graph
 
 
 def test_features_of_tokens_that_were_mixed_are_not_taken_for_the_tokens():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from ..graph import NeuralGraph
 from ..links import Convolution, Links
 from ..links.sums import as_numpy
+from ..nodes import Nodes
 from ..trace import traced
+from ..trace.ids import distinct_rows
 from ..trace.watch import Options
 
 Pairs = tuple[np.ndarray, np.ndarray]  # int64 ends (pairs, 2), in lexicographic order; weights (pairs,)
@@ -155,6 +158,7 @@ def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs |
     """Aggregate, for each pair of channels, the different kernel entries that join positions of them."""
     parts = []
     for links in group:
+        links = _without_repeats(links, of_node)
         if links.kind == "gate":
             parts.append(_joined_channels(links, of_node))
             continue
@@ -183,6 +187,20 @@ def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs |
         weights = _reduced(entries, first, method)
         parts.append((ends[first, :2], weights))
     return _summed(parts)
+
+
+def _without_repeats(links: Links, of_node: np.ndarray) -> Links:
+    """Keep one of all copies of a map that join the same channels, such as those for the tokens of a sequence."""
+    geometry = links.map
+    if not isinstance(geometry, Convolution) or geometry.copies == 1:
+        return links
+    ends = [nodes.flat.reshape(geometry.copies, -1) for nodes in (links.source_nodes, links.target_nodes)]
+    channels = np.concatenate([np.where(nodes >= 0, of_node[nodes], -1) for nodes in ends], 1)
+    _, kind = distinct_rows(torch.from_numpy(channels))
+    _, first = np.unique(kind.numpy(), return_index=True)
+    geometry = replace(geometry, copies=len(first))
+    source, target = Nodes(ends[0][first], geometry.in_shape), Nodes(ends[1][first], geometry.out_shape)
+    return replace(links, map=geometry, source_nodes=source, target_nodes=target)
 
 
 def _joined_channels(links: Links, of_node: np.ndarray) -> Pairs:
@@ -225,8 +243,7 @@ def _pairwise_gap(expected: Pairs, found: Pairs) -> float:
 
 
 def _unique_rows(rows: np.ndarray) -> np.ndarray:
-    rows = rows[np.lexsort(rows.T[::-1])]
-    return rows[_first_of_each(rows)]
+    return distinct_rows(torch.from_numpy(rows))[0].numpy()
 
 
 def _first_of_each(rows: np.ndarray) -> np.ndarray:
