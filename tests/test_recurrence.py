@@ -268,11 +268,23 @@ def test_a_subclass_with_a_forward_of_its_own_is_left_to_it():
     assert edges(graph) == {(0, 4): 2, (1, 5): 2}
 
 
-@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+class CellInALoop(nn.Module):
+    def __init__(self, features, hidden, **options):
+        super().__init__()
+        self.cell, self.head = nn.LSTMCell(features, hidden), nn.Linear(hidden, 2)
+
+    def forward(self, x):
+        state = x.new_zeros(len(x), 3), x.new_zeros(len(x), 3)
+        for step in x.unbind(1):
+            state = self.cell(step, state)
+        return self.head(state[0])
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM, CellInALoop])
 def test_steps_that_read_the_same_nodes_are_watched_once(kind, monkeypatch):
     def watched(length):
         seen = []
-        monkeypatch.setattr(watch, "rule_for", lambda func: seen.append(func) or rule_for(func))
+        monkeypatch.setattr(watch, "rule_for", lambda func, *others: seen.append(func) or rule_for(func, *others))
         found = coverage(model, torch.zeros(1, length, 2))
         counts = {met.operation: met.count for met in found.operations}
         return seen.count(torch.ops.aten.tanh.default), counts["aten.tanh.default"]

@@ -6,7 +6,7 @@ from dnn2graph import UnsupportedOperation
 
 SENTENCES = {  # by how the reason of a refused operation begins
     "random numbers": "it draws random numbers among its activations, and no graph computes those",
-    "complex numbers": "it computes with complex numbers, which are no values of neurons",
+    "complex numbers": "it does with complex numbers what no rule represents",
     "batch-norm by batch statistics": "it normalises by statistics of the batch, so that samples depend on each other",
     "": "no rule represents",
 }

@@ -54,7 +54,8 @@ class Probe(TorchDispatchMode):
             return func(*args, **kwargs)
         followed = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor) and self.node_ids.knows(t)]
         out = self.run(func, args, kwargs)
-        if not followed or func.is_view or func._schema.is_mutable:
+        is_complex = any(isinstance(t, Tensor) and t.is_complex() for t in (*followed, out))
+        if not followed or func.is_view or func._schema.is_mutable or is_complex:
             return out
         rule = RULES.get(func)
         index = _looked_up(rule, args)

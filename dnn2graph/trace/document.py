@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import defaultdict
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +21,7 @@ END = "<!-- end -->"
 def families() -> dict[str, dict[str, list[str]]]:
     """Return the operations of each rule, and the rules of each family; both by name, in order of the alphabet."""
     found: dict[str, dict[str, list[str]]] = {name: defaultdict(list) for name in sorted(rules.__all__)}
-    for operation, rule in registry.RULES.items():
+    for operation, rule in chain(registry.RULES.items(), registry.COMPLEX_RULES.items()):
         family, _, function = registry.name_of(rule).rpartition(".")
         if family in found:  # others are of the user
             found[family][function].append(str(operation).removeprefix("aten.").removesuffix(".default"))

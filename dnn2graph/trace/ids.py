@@ -20,7 +20,8 @@ class Beside:
 
     A tensor is a strided window on its storage, and what is beside it is the same window on what is beside the
     storage. Views, detached tensors and in-place operations on slices therefore come out right by themselves: whatever
-    aliases in the model aliases here.
+    aliases in the model aliases here. A complex number is two elements: what is beside a complex tensor has a last axis
+    of length 2 for them.
 
     Parameters
     ----------
@@ -45,11 +46,13 @@ class Beside:
 
     def read(self, tensor: Tensor) -> Tensor:
         """Return what is beside a tensor's elements, in the tensor's shape; it is not to be written to."""
+        tensor = _pairs(tensor)
         row = self._of_storage[tensor.untyped_storage()._cdata][1]
         return row.window(tensor.size(), tensor.stride(), int(tensor.storage_offset()))
 
     def write(self, tensor: Tensor, values: Tensor) -> None:
         """Set what is beside a tensor's elements, and so beside everything that aliases them."""
+        tensor = _pairs(tensor)
         storage = tensor.untyped_storage()
         known = self._of_storage.get(storage._cdata)
         row = _row_of_whole(tensor, values.to(self._dtype))
@@ -61,6 +64,10 @@ class Beside:
         if known is None and len(self._of_storage) >= self._purge_at:
             self._of_storage = {k: entry for k, entry in self._of_storage.items() if not entry[0].expired()}
             self._purge_at = 64 + 2 * len(self._of_storage)
+
+
+def _pairs(tensor: Tensor) -> Tensor:
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 class Row:

@@ -37,7 +37,7 @@ def one_sample(
     Raises
     ------
     InputError
-        If there is no tensor, one is empty, or one lacks the batch axis.
+        If there is no tensor, one is empty, holds complex numbers, or lacks the batch axis.
     """
     tensors = input_tensors(args, kwargs)
     if not tensors:
@@ -45,6 +45,11 @@ def one_sample(
     if batch_axis is not None and all(x.dim() < 2 for x in tensors):
         batch_axis = None
     for x in tensors:
+        if x.is_complex():
+            raise InputError(
+                "an example input holds complex numbers, a node has one real value: trace a model that is given "
+                "torch.view_as_real(x) and begins with torch.view_as_complex"
+            )
         if x.numel() == 0:
             raise InputError(f"an example input is empty, shape {tuple(x.shape)}: pass at least one sample")
         if batch_axis is not None and not -x.dim() <= batch_axis < x.dim():

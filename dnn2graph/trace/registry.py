@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 Rule = Callable[["Watch", "Operation"], None]
 
 RULES: dict[Any, Rule] = {}
+COMPLEX_RULES: dict[Any, Rule] = {}  # where operands or results are complex numbers
 
 
 def _elementwise() -> Rule:
@@ -52,20 +53,31 @@ def rule(*operations: Any) -> Callable[[Rule], Rule]:
     ... def _(watch, operation):
     ...     activation(watch, operation)
     """
+    return _registering(RULES, operations)
 
+
+def complex_rule(*operations: Any) -> Callable[[Rule], Rule]:
+    """Register how operations become layers and links where complex numbers take part; see :func:`rule`."""
+    return _registering(COMPLEX_RULES, operations)
+
+
+def _registering(table: dict[Any, Rule], operations: Sequence[Any]) -> Callable[[Rule], Rule]:
     def register(function: Rule) -> Rule:
-        for operation in operations:
-            RULES[operation] = function
+        table.update(dict.fromkeys(operations, function))
         return function
 
     return register
 
 
-def rule_for(operation: Any) -> Rule | None:
+def rule_for(operation: Any, is_complex: bool = False) -> Rule | None:
     """Find the rule of an operation, its own or a default."""
-    if operation in RULES:
-        return RULES[operation]
-    return next((default() for _, holds, default in DEFAULTS if holds(operation)), None)
+    own = (COMPLEX_RULES if is_complex else RULES).get(operation)
+    if own is not None:
+        return own
+    for _, holds, default in DEFAULTS:
+        if holds(operation) and not (is_complex and default is _elementwise):  # of a pair, no number is an element
+            return default()
+    return None
 
 
 def name_of(rule: Rule) -> str:

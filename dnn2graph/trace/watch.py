@@ -26,6 +26,11 @@ from .modules import ModuleStack
 from .registry import Rule, name_of, rule_for
 
 Ids = Tensor
+# What torch puts off until numbers are read, and the same done at once: else there were numbers that are not in memory.
+AT_ONCE = {
+    torch.ops.aten._conj.default: torch.ops.aten._conj_physical.default,
+    torch.ops.aten._neg_view.default: torch.ops.aten.neg.default,
+}
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ class Watch(TorchDispatchMode):
             return func(*args, **kwargs)
         if self._resting:
             return self.run(func, args, kwargs)
+        func = AT_ONCE.get(func, func)
         tensors = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
         keys = [storage_key(t) for t in tensors]
         self.touched.update(keys)
@@ -162,13 +168,11 @@ class Watch(TorchDispatchMode):
             elif drawn or self._are_decided(tensors):
                 self._decide(Operation(func, args, kwargs, out))
             return out
-        if func.is_view or torch.Tag.inplace_view in func.tags:
-            self.met[str(func), "view"] += 1
-            return self.run(func, args, kwargs)  # the ids belong to the storage: nothing to do
-        out_of_place = functional(func) if func._schema.is_mutable else None
+        replaces = func._schema.is_mutable and torch.Tag.inplace_view not in func.tags
+        out_of_place = functional(func) if replaces else None
         if out_of_place is None:
             out = self.run(func, args, kwargs)
-            if self._only_aliases(out, tensors):
+            if self._only_aliases(out, tensors):  # the ids belong to the storage: nothing to do
                 self.met[str(func), "view"] += 1
             else:
                 self._represent(Operation(func, args, kwargs, out), tensors)
@@ -217,9 +221,11 @@ class Watch(TorchDispatchMode):
         self.notes[f"{where}: {operation} depends on the input's values, the graph shows what the example gave"] = None
 
     def _represent(self, operation: Operation, tensors: Sequence[Tensor]) -> None:
-        rule: Rule | None = rule_for(operation.func)
+        results = [t for t in tree_leaves(operation.out) if isinstance(t, Tensor)]
+        is_complex = any(t.is_complex() for t in (*tensors, *results))
+        rule: Rule | None = rule_for(operation.func, is_complex)
         try:
-            if any(t.is_complex() for t in tensors):
+            if is_complex and rule is None:
                 raise Refused("complex numbers")
             if self._is_random(tensors):
                 raise Refused("random numbers enter the activations")
@@ -253,8 +259,7 @@ class Watch(TorchDispatchMode):
         self.unsupported[f"{where}: {operation.func} on {shapes}" + (f" ({reason})" if reason else "")] = None
         for out in tree_leaves(operation.out):
             if isinstance(out, Tensor) and not self.node_ids.knows(out):
-                pairs = out.is_complex() and not out.is_conj()  # whose real numbers may be looked at
-                self.node_ids.write(torch.view_as_real(out) if pairs else out, torch.full((), self.count))
+                self.node_ids.write(out, torch.full((), self.count))
                 self.count += 1
 
     def refuse_name(self, name: str) -> None:
@@ -453,6 +458,9 @@ class Watch(TorchDispatchMode):
         """Turn what the model returned into nodes and constants."""
         leaves, structure = tree_flatten(result)
         for place, leaf in enumerate(leaves):
+            if self.is_neuron(leaf) and leaf.is_complex():
+                what = f"output {place}: complex numbers (let the model return torch.view_as_real of them)"
+                self.unsupported[what] = None
             if isinstance(leaf, Tensor) and storage_key(leaf) in self._decided:
                 self.notes[f"output {place} of the model is a choice, the graph has what the example gave"] = None
         return Output(tuple(map(self._output_leaf, leaves)), structure)

@@ -3,6 +3,7 @@
 from . import (
     along_axes,
     attention,
+    complex_numbers,
     composed,
     convolution,
     embedding,
@@ -20,6 +21,7 @@ from . import (
 __all__ = [
     "along_axes",
     "attention",
+    "complex_numbers",
     "composed",
     "convolution",
     "embedding",
