@@ -61,6 +61,12 @@ def convolved(self, x):
     return fft.irfft(fft.rfft(x, n=10) * fft.rfft(self.k, n=10), n=10)[..., :5]
 
 
+def among_learned(self, x):
+    z = self.z.expand(len(x), 4).clone()
+    z[:, 1:3] = fft.rfft(x)[:, :2]
+    return torch.view_as_real(z * 2)
+
+
 def weighted(self, x):
     return (torch.addmm(self.b, x.to(torch.cdouble), self.w) @ self.w).abs()
 
@@ -82,6 +88,7 @@ CASES = {
     "arithmetic": (Net(arithmetic, l=nn.Linear(6, 6)), (2, 6)),
     "moved": (Net(moved, l=nn.Linear(5, 5)), (2, 5)),
     "convolved": (Net(convolved, k=nn.Parameter(torch.randn(3, 5))), (2, 3, 5)),
+    "among learned": (Net(among_learned, z=complex_parameter(1, 4)), (1, 5)),
     "weighted": (Net(weighted, w=complex_parameter(4, 4), b=complex_parameter(4)), (2, 4)),
 }
 
@@ -92,7 +99,7 @@ def test_models_with_complex_numbers_are_represented(name):
     assert_represented(model, torch.randn(shape, dtype=torch.float64))
 
 
-@pytest.mark.parametrize("name", ["neural operator", "arithmetic"])
+@pytest.mark.parametrize("name", ["neural operator", "among learned"])
 def test_complex_parameters_can_be_exchanged(name):
     model, shape = CASES[name]
     model, x = model.double(), torch.randn(shape, dtype=torch.float64)

@@ -125,7 +125,8 @@ class Expressions:
         values : Expression
             Theirs. None in place of all three where nothing stays but buffers and constants.
         """
-        self._remember(part)
+        if self._is_known(part):
+            self._remember(part)
         held = self._memory.get(storage_key(part))
         if held is None or not self._learned.intersection(held[1].parameters()):
             return None
@@ -133,7 +134,14 @@ class Expressions:
         stays = torch.ones(whole.shape, dtype=torch.bool)
         stays.as_strided(*_window(part)).fill_(False)
         places = stays.nonzero()[:, 0]
-        return (whole, places, Call(take, (held[1], 0, places))) if len(places) else None
+        if not len(places):
+            return None
+        values = Call(take, (held[1], 0, places))
+        if whole.is_complex():  # pairs of neurons
+            whole, values = torch.view_as_real(whole).view(-1), Call(torch.view_as_real, (values,))
+            values = Call(torch.flatten, (values,))
+            places = torch.stack((2 * places, 2 * places + 1), -1).flatten()
+        return whole, places, values
 
     def _remember(self, part: Tensor) -> None:
         """Take down what the storage of a tensor holds, unless it is a parameter's own."""

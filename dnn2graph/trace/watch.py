@@ -248,7 +248,7 @@ class Watch(TorchDispatchMode):
         if not self.run.hollow:
             return
         outs = [t for t in tree_leaves(operation.out) if isinstance(t, Tensor)]
-        known = [t for t in outs if self.node_ids.knows(t) and self.run.lacks_values(t)]
+        known = [t for t in outs if self.node_ids.knows(t) and self.run.lacks_values(t) and not t.is_complex()]
         if any(has_gaps(self.node_ids.read(t)) for t in known):
             self.run.follow_constants(operation.func, operation.args, operation.kwargs, outs)
 
