@@ -1,6 +1,16 @@
 """The public names and where they live; they are loaded when they are used."""
 
-from . import functional as functional
+from . import (
+    activity as activity,
+    dynamics as dynamics,
+    functional as functional,
+    measures as measures,
+    nulls as nulls,
+    plot as plot,
+    population as population,
+    streaming as streaming,
+    trace as trace,
+)
 from .activity import (
     Activity as Activity,
     FunctionalGraph as FunctionalGraph,
