@@ -135,6 +135,11 @@ def test_in_place_operations_and_views_are_represented():
     assert_represented(Net(forward, a=nn.Linear(4, 8), b=nn.Linear(8, 3)), random(3, 4))
 
 
+def test_views_of_nothing_are_views():
+    model = Net(lambda self, x: self.a(x) + sum(x[:, :0].unbind(1)), a=nn.Linear(3, 2))
+    assert not dg.from_torch(model, random(1, 3).float()).notes
+
+
 def test_a_loop_that_depends_on_values_runs_as_often_as_for_the_example():
     def forward(self, x):
         while x.norm() > 1:

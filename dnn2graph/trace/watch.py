@@ -172,7 +172,7 @@ class Watch(TorchDispatchMode):
         out_of_place = functional(func) if replaces else None
         if out_of_place is None:
             out = self.run(func, args, kwargs)
-            if self._only_aliases(out, tensors):  # the ids belong to the storage: nothing to do
+            if self._is_view(func, out, tensors):  # the ids belong to the storage: nothing to do
                 self.met[str(func), "view"] += 1
             else:
                 self._represent(Operation(func, args, kwargs, out), tensors)
@@ -192,11 +192,11 @@ class Watch(TorchDispatchMode):
             self.node_ids.write(whole, torch.full(whole.shape, NO_NODE).scatter(0, places, new))
         self.node_ids.write(part, ids)
 
-    def _only_aliases(self, out: Any, tensors: Sequence[Tensor]) -> bool:
-        """Whether all outputs share storage with an input, as those of ``_unsafe_view`` do."""
+    def _is_view(self, func: Any, out: Any, tensors: Sequence[Tensor]) -> bool:
+        """Whether all outputs share storage with an input: those of ``_unsafe_view`` do, of ``reshape`` not always."""
         outputs = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
         storages = {storage_key(t) for t in tensors} - {None}
-        return bool(outputs) and all(storage_key(t) in storages for t in outputs)
+        return all(storage_key(t) in storages for t in outputs) if outputs else func.is_view
 
     def _is_random(self, tensors: Sequence[Tensor]) -> bool:
         return any(storage_key(t) in self._random for t in tensors)
