@@ -39,6 +39,7 @@ class ModuleStack:
         self._model = model
         self._stack = [ModuleCall("", model, ())]
         self._names: set[str] = set()
+        self._numbers: Counter[str] = Counter()  # of layers by one name
         # What a watcher does with the values that a recurrent loop begins and ends with, its steps, and branches.
         self.on_initial_state: Callable[[Tensor], Tensor] = lambda state: state
         self.on_choice: Callable[[str], None] = lambda name: None
@@ -116,10 +117,10 @@ class ModuleStack:
         call = self._stack[-1]
         leaf = call.is_part or (of_module and call.name and _has_no_children(call.module))
         base = call.name if leaf else ".".join(part for part in (call.name, operation) if part)
-        name, count = base, 1
-        while name in self._names:
-            count += 1
-            name = f"{base}#{count}"
+        name = base
+        while name in self._names:  # once, unless a module is called like a number
+            self._numbers[base] += 1
+            name = f"{base}#{self._numbers[base] + 1}"
         self._names.add(name)
         return name
 

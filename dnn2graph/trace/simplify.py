@@ -42,16 +42,15 @@ class Draft:
         self._origins = [layer.origin for layer in layers]
         self.inbound: dict[int, list[Links]] = defaultdict(list)
         self.readers: dict[int, set[int]] = defaultdict(set)  # which layers read a layer
+        self._read: dict[int, set[int]] = defaultdict(set)  # and which it reads
         self.kept: set[int] = set()  # layers that the model returns, and its inputs
         for each in links:
             (target,) = self.owners(each.target_nodes)
             self.inbound[target].append(each)
-            for source in self.owners(each.source_nodes):
-                self.readers[source].add(target)
+            self._reads(target, each.source_nodes)
         for layer in layers:
             for nodes in layer.operands:
-                for source in self.owners(nodes):
-                    self.readers[source].add(layer.origin)
+                self._reads(layer.origin, nodes)
             if layer.kind == "input":
                 self.kept.add(layer.origin)
         for nodes in output.nodes():
@@ -62,16 +61,22 @@ class Draft:
         """Return the layers that some nodes belong to."""
         return [self._origins[place] for place in nodes.owners(self.starts)]
 
+    def _reads(self, reader: int, nodes: Nodes) -> None:
+        """Note that a layer reads some nodes."""
+        for source in self.owners(nodes):
+            self.readers[source].add(reader)
+            self._read[reader].add(source)
+
     def absorb(self, source: int, target: int, inbound: list[Links], bias: Expression | None) -> None:
         """Let ``target`` take the place of ``source``, node for node."""
         old, new = self.layers.pop(source), self.layers[target]
         self.renumber.move(old.start, new.start)
         moved = [replace(each, target_nodes=_shifted(each.target_nodes, new.start - old.start)) for each in inbound]
         self.inbound[target] = moved + [each for each in self.inbound[target] if source not in self._sources(each)]
-        for readers in self.readers.values():
-            if source in readers:
-                readers.discard(source)
-                readers.add(target)
+        for read in self._read.pop(source, ()):
+            self.readers[read].discard(source)
+            self.readers[read].add(target)
+            self._read[target].add(read)
         self.inbound.pop(source, None)
         alone = len(self.inbound[target]) == len(moved)
         self.layers[target] = replace(
