@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from dnn2graph.errors import ExportError, InputError, LoadError
 from dnn2graph.streaming import LazyTensors, measure, measure_file, moments, stored_tensors, write
 from dnn2graph.streaming.chain import why_no_graph
 from dnn2graph.streaming.formats import FORMATS
+from dnn2graph.streaming.measure import processors
 from dnn2graph.streaming.result import COLUMNS
 
 FLOATS = {
@@ -39,12 +41,9 @@ CLOSE = {"rtol": 1e-12, "atol": 1e-12}
 
 
 @pytest.fixture(autouse=True)
-def two_threads():
+def two_threads(monkeypatch):
     """Two, whatever the machine has."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
 
 
 @pytest.fixture
@@ -367,6 +366,19 @@ def test_an_interruption_ends_it_soon_and_is_told_as_such(saved, monkeypatch, th
     with pytest.raises(KeyboardInterrupt):
         measure_file(path, threads=threads, progress=interrupted)
     assert len(tiles) < 100  # of 200
+
+
+def test_measuring_a_file_waits_for_no_torch(saved):
+    path = saved(w=torch.ones(2, 3))
+    code = f"import sys, dnn2graph; dnn2graph.measure_file({str(path)!r}).table(); print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(("told", "threads"), [("3", 3), ("", None), ("many", None), ("0", None)])
+def test_as_many_threads_as_there_are_processors(monkeypatch, told, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert processors() == (threads or len(os.sched_getaffinity(0)))
 
 
 def test_threads_must_be_positive(saved):

@@ -16,7 +16,8 @@ from torch import Tensor
 from ..errors import InputError
 from ..graph import NeuralGraph
 from ..links import Links
-from ..measures.link_weights import Moments, edge_weights, moments
+from ..measures.link_weights import edge_weights
+from ..measures.moments import Moments, moments
 from ..measures.strength import directed_strengths, strength
 
 NODE, LAYER, ENTERED, NETWORK = "node", "layer", "entered", "network"  # where values stand; entered: by links

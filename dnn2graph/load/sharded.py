@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import LoadError
 from .files import existing_file, reading
 from .formats import INDEX, suffix_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DOWNLOAD = "download the folder again, index and shards"
 

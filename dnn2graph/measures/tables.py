@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph import NeuralGraph
 from .attributes import node_attributes
-from .link_weights import moments
+from .moments import moments
 from .strength import strength
 
 if TYPE_CHECKING:

@@ -1,17 +1,5 @@
 """Measuring weights where they lie, without a model and without loading them."""
 
-from .lazy import LazyTensors
-from .measure import measure_file
-from .result import Faults, MeasuredFile, MeasuredTensor
-from .tensors import StoredTensor, holds_tensors, stored_tensors
+import lazy_loader
 
-__all__ = [
-    "Faults",
-    "LazyTensors",
-    "MeasuredFile",
-    "MeasuredTensor",
-    "StoredTensor",
-    "holds_tensors",
-    "measure_file",
-    "stored_tensors",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from ..errors import InputError
 from ..progress import Progress
@@ -44,7 +44,7 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
     path : str or Path
         A ``.safetensors`` file, the index of sharded ones (``model.safetensors.index.json``), or a folder with either.
     threads : int, optional
-        Default: as many as torch uses.
+        Default: as OMP_NUM_THREADS says, else as many as there are processors.
     progress : callable, optional
         Called with the number of bytes measured and their total.
 
@@ -72,7 +72,7 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
     >>> found.table()[["tensor", "count", "zeros", "mean", "l1"]].to_dict("records")
     [{'tensor': 'weight', 'count': 3, 'zeros': 1, 'mean': 0.0, 'l1': 6.0}]
     """
-    threads = torch.get_num_threads() if threads is None else threads
+    threads = processors() if threads is None else threads
     if threads < 1:
         raise InputError(f"threads={threads} must be at least 1")
     stored = stored_tensors(path)
@@ -92,6 +92,14 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
             with mapped(file) as source:
                 measured += [walk.measure(source, tensor) for tensor in tensors]
     return MeasuredFile(tuple(measured), tuple(tensor for tensor in stored if tensor.format is None))
+
+
+def processors() -> int:
+    """Count the processors that may be used."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]

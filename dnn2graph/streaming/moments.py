@@ -8,8 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from ..measures.link_weights import Moments
-from ..measures.link_weights import moments as moments_in_two_passes
+from ..measures.moments import Moments
+from ..measures.moments import moments as moments_in_two_passes
 from .formats import Format
 
 BLOCK = 1 << 17  # weights that plain numpy widens to float64 at a time

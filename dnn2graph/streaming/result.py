@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from ..measures.link_weights import Moments
+from ..measures.moments import Moments
 from .tensors import StoredTensor
 
 if TYPE_CHECKING:
