@@ -144,8 +144,7 @@ class Convolution:
         for axis in self.axes:
             per_output = _taps_to_positions(per_output, axis.met_by_target)
             per_input = _taps_to_positions(per_input, axis.met_by_source)
-        broadcast_to = torch.broadcast_to if isinstance(per_output, Tensor) else np.broadcast_to
-        return broadcast_to(per_output, self.out_shape), broadcast_to(per_input, self.in_shape)
+        return _broadcast(per_output, self.out_shape), _broadcast(per_input, self.in_shape)
 
     def multiplicities(self) -> np.ndarray:
         """How many edges carry each entry of the kernel; int64, broadcasts against it."""
@@ -238,6 +237,12 @@ def _taps_to_positions(sums: Numbers, met: np.ndarray) -> Numbers:
     if isinstance(sums, Tensor):
         return sums.movedim(1, -1) @ torch.as_tensor(met.T, dtype=sums.dtype, device=sums.device)
     return np.moveaxis(sums, 1, -1) @ met.T
+
+
+def _broadcast(sums: Numbers, shape: tuple[int, ...]) -> Numbers:
+    if prod(sums.shape) == prod(shape):  # there are but axes of length 1 to add, which numpy takes longer to see
+        return sums.reshape(shape)
+    return torch.broadcast_to(sums, shape) if isinstance(sums, Tensor) else np.broadcast_to(sums, shape)
 
 
 def _pad(x: Tensor, padding: list[int]) -> Tensor:
