@@ -12,5 +12,5 @@ import lazy_loader
 __version__ = "0.1.0"
 
 # The names and where they live are in __init__.pyi. Each is loaded when it is used, so that help, and errors in what
-# was typed, come before torch does.
+# was typed, come before torch does. So do the packages that measuring a file passes through: that needs no torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

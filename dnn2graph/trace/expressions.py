@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_iter, tree_leaves, tree_map_only
 from ..errors import ModelError
 from ..weights import Call, Constant, Expression, Parameter, overwritten, take
 from .hollow import REMEDY, Run, asks_for_shape, is_hollow
-from .ids import storage_key
+from .ids import storage_key, storage_length
 
 
 class Expressions:
@@ -130,7 +130,7 @@ class Expressions:
         held = self._memory.get(storage_key(part))
         if held is None or not self._learned.intersection(held[1].parameters()):
             return None
-        whole = part.detach().as_strided((_elements(part),), (1,), 0)
+        whole = part.detach().as_strided((storage_length(part),), (1,), 0)
         stays = torch.ones(whole.shape, dtype=torch.bool)
         stays.as_strided(*_window(part)).fill_(False)
         places = stays.nonzero()[:, 0]
@@ -148,7 +148,7 @@ class Expressions:
         key = storage_key(part)
         if key in self._memory or self._alias(part) is not None:
             return
-        elements = _elements(part)
+        elements = storage_length(part)
         held = torch.zeros(elements, dtype=part.dtype)
         if not is_hollow(part):
             held = part.detach().as_strided((elements,), (1,), 0).clone()
@@ -163,11 +163,6 @@ class Expressions:
         """Remember what was written into part of a storage."""
         key = storage_key(part)
         self._memory[key] = (part, Call(overwritten, (self._memory[key][1], values, *_window(part))))
-
-
-def _elements(tensor: Tensor) -> int:
-    """Count the elements of a tensor's storage."""
-    return tensor.untyped_storage().nbytes() // tensor.element_size()
 
 
 def _window(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:

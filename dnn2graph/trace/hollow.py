@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._pytree import tree_iter, tree_map_only
 
 from ..errors import ModelError
-from .ids import Beside, storage_key
+from .ids import Beside, storage_key, storage_length
 
 LIKE = ("empty_like", "zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full", "new_empty")
 STAND_INS = (0.6180339887, 1.7320508076)  # for values that are not there: what differs between both depends on them
@@ -233,7 +233,7 @@ def _like(tensor: Tensor) -> Tensor:
 
 def _values(tensor: Tensor) -> Tensor:
     """Give the values of all elements of a tensor's storage in one row; unknown ones are NaN."""
-    elements = tensor.untyped_storage().nbytes() // tensor.element_size()
+    elements = storage_length(tensor)
     if is_hollow(tensor):
         return torch.full((elements,), torch.nan, dtype=torch.float64)
     return tensor.detach().as_strided((elements,), (1,), 0).double()

@@ -163,12 +163,17 @@ class NodeIds(Beside):
 
 
 def _no_nodes(tensor: Tensor) -> Tensor:
-    return torch.full((tensor.untyped_storage().nbytes() // tensor.element_size(),), NO_NODE)
+    return torch.full((storage_length(tensor),), NO_NODE)
 
 
 def storage_key(tensor: Tensor) -> int | None:
     """Tell storages apart; None for tensors without one, such as sparse ones."""
     return tensor.untyped_storage()._cdata if tensor.layout is torch.strided else None
+
+
+def storage_length(tensor: Tensor) -> int:
+    """Count the elements of a tensor's storage."""
+    return tensor.untyped_storage().nbytes() // tensor.element_size()
 
 
 def collapse(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -110,7 +110,7 @@ def conjugate(watch: Watch, operation: Operation) -> None:
 @complex_rule(aten.complex.default)
 def pair(watch: Watch, operation: Operation) -> None:
     """A complex number of its parts."""
-    by_definition(watch, operation, lambda *parts: torch.view_as_complex(torch.stack(parts, -1)))
+    by_definition(watch, operation, lambda *both: torch.view_as_complex(torch.stack(both, -1)))
 
 
 @complex_rule(aten.polar.default)
@@ -147,13 +147,6 @@ def angle(watch: Watch, operation: Operation) -> None:
     by_definition(watch, operation, definition)
 
 
-@complex_rule(aten._fft_r2c.default, aten._fft_c2c.default, aten._fft_c2r.default)
-def fourier(watch: Watch, operation: Operation) -> None:
-    """Fourier transforms: along each axis a dense layer of fixed weights."""
-    definitions = {"_fft_r2c": _from_real, "_fft_c2c": _from_complex, "_fft_c2r": _to_real}
-    by_definition(watch, operation, definitions[operation.func._schema.name.split("::")[1]])
-
-
 def _from_real(x: Tensor, dim: Sequence[int], normalization: int, onesided: bool) -> Tensor:
     length = x.shape[dim[-1]]
     kept = length // 2 + 1 if onesided else length
@@ -174,7 +167,7 @@ def _from_complex(x: Tensor, dim: Sequence[int], normalization: int, forward: bo
         weights = torch.stack(ahead, 1).reshape(2 * length, 2 * length)
         pairs = torch.view_as_real(x.movedim(axis, -1)).flatten(-2)
         x = torch.view_as_complex((pairs @ weights.to(pairs)).unflatten(-1, (length, 2))).movedim(-1, axis)
-        scale = 1.0
+        scale = 1.0  # once is enough
     return x
 
 
@@ -190,6 +183,19 @@ def _to_real(x: Tensor, dim: Sequence[int], normalization: int, last_dim_size: i
     weights = torch.stack((cosine, -sine), 1).flatten(0, 1)  # (kept * 2, length)
     pairs = torch.view_as_real(x.movedim(dim[-1], -1)[..., :kept]).flatten(-2)
     return (pairs @ weights.to(pairs)).movedim(-1, dim[-1])
+
+
+TRANSFORMS = {
+    aten._fft_r2c.default: _from_real,
+    aten._fft_c2c.default: _from_complex,
+    aten._fft_c2r.default: _to_real,
+}
+
+
+@complex_rule(*TRANSFORMS)
+def fourier(watch: Watch, operation: Operation) -> None:
+    """Fourier transforms: along each axis a dense layer of fixed weights."""
+    by_definition(watch, operation, TRANSFORMS[operation.func])
 
 
 def waves(rows: int, columns: int, period: int | None = None) -> tuple[Tensor, Tensor]:
