@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from .moments import NOTHING, Sums, Totals, blocks, fast_sums, moments, totals
 from .result import Faults, MeasuredFile, MeasuredTensor, look_for_faults
 from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
 
-TILE = 1 << 23  # bytes that a thread takes on, at least, and then gives back: to wake a thread takes long
+TILE = 1 << 24  # bytes that a thread takes on, at least, and then gives back: to wake a thread takes long
 TILE_ROWS = 64  # at least, so that few sums of columns are added up
 LARGE = 1 << 25  # bytes of a file; from here on the compiled loop saves more than it costs to import or to compile
 LINE = 1 << 12  # weights in a row, where a tensor has no rows of its own
@@ -85,12 +86,12 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
         if progress:
             progress(done, total)
 
-    measured = []
+    measured: list[MeasuredTensor] = []
     with _workers(threads) as apply:
-        walk = _Walk(apply, fast_sums() if total >= LARGE else None, advance)
+        fast = fast_sums() if total >= LARGE else None
         for file, tensors in groupby(chosen, key=lambda tensor: tensor.file):
             with mapped(file) as source:
-                measured += [walk.measure(source, tensor) for tensor in tensors]
+                measured += _measured(source, list(tensors), apply, fast, advance)
     return MeasuredFile(tuple(measured), tuple(tensor for tensor in stored if tensor.format is None))
 
 
@@ -112,93 +113,109 @@ def _workers(threads: int) -> Iterator[Map]:
         yield map
         return
     pool = ThreadPoolExecutor(threads)
+
+    def apply(function: Callable[[Any], Any], parts: Iterable[Any]) -> Iterator[Any]:
+        begun: deque[Future[Any]] = deque()
+        for part in parts:
+            begun.append(pool.submit(function, part))
+            if len(begun) > 3 * threads:  # some to wait for a thread, some for whoever asks; not all there are
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+
     try:
-        yield pool.map
+        yield apply
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 @dataclass(frozen=True, eq=False)
-class _Walk:
-    """How tensors are measured.
+class _Part:
+    """Weights of a tensor that lie in their file as a matrix does.
 
     Attributes
     ----------
-    apply : callable
-        Applies a function to each of some parts.
-    fast : callable or None
-        The compiled pass over a matrix.
-    advance : callable
-        Is told how many bytes have been measured.
+    begin : int
+        Byte of the file where they begin.
+    format : Format
+    matrix : array (height, width) of the format's bits
+    rows, columns : float64 array (height,), (width,)
+        To which their sums are added.
     """
 
-    apply: Map
-    fast: Sums | None
-    advance: Callable[[int], None]
+    begin: int
+    format: Format
+    matrix: np.ndarray
+    rows: np.ndarray
+    columns: np.ndarray
 
-    def measure(self, source: MappedFile, tensor: StoredTensor) -> MeasuredTensor:
-        """Measure one tensor."""
-        format = tensor.format
-        assert format is not None
-        matrices = _matrices(source.bits(tensor, format), tensor.shape)
-        rows, columns = (np.zeros(count) for count in (*tensor.shape, 0, 0)[:2])
-        found, begin = NOTHING, tensor.begin
-        for matrix in matrices:
-            rows, columns = np.zeros(len(matrix)), np.zeros(matrix.shape[1])
-            found += self._pass(source, begin, matrix, format, rows, columns)
-            begin += matrix.nbytes
-        if len(tensor.shape) < 2:
-            rows = columns = np.zeros(0)
-        elif tensor.size:
-            columns = columns.reshape(tensor.shape[1], -1).sum(1)  # over the taps
+    @property
+    def tiles(self) -> list[slice]:
+        """What a thread takes on at a time: so many rows."""
+        step = max(TILE_ROWS, TILE // self.matrix[0].nbytes)
+        height = len(self.matrix)
+        return [slice(begin, min(begin + step, height)) for begin in range(0, height, step)]
 
-        def weights() -> Iterator[np.ndarray]:
-            return (format.decode(matrix[block]) for matrix in matrices for block in blocks(matrix.shape))
 
-        faults = Faults()
-        if not found.finite:
-            faults, zeros = look_for_faults(weights())
-            found = replace(found, zeros=zeros)
-        statistics = moments(found, weights)
-        source.release(tensor.begin, tensor.end)  # where there was a second pass
-        return MeasuredTensor(tensor, statistics, found.zeros, faults, rows, columns)
+def _measured(
+    source: MappedFile, tensors: Sequence[StoredTensor], apply: Map, fast: Sums | None, advance: Callable[[int], None]
+) -> Iterator[MeasuredTensor]:
+    """Measure the tensors of a file one after another; threads go on to the next before a tensor's tiles are done."""
 
-    def _pass(
-        self,
-        source: MappedFile,
-        begin: int,
-        matrix: np.ndarray,
-        format: Format,
-        rows: np.ndarray,
-        columns: np.ndarray,
-    ) -> Totals:
-        """Pass over a matrix that begins at some byte, several tiles at a time."""
-        length = matrix[0].nbytes
+    def measured(work: tuple[_Part, slice]) -> tuple[Totals, np.ndarray, int]:
+        part, tile = work
+        matrix, down = part.matrix[tile], np.zeros(len(part.columns))
+        begin = part.begin + tile.start * matrix[0].nbytes
+        found = totals(matrix, part.format, part.rows[tile], down, fast)
+        source.release(begin, begin + matrix.nbytes)
+        return found, down, matrix.nbytes
 
-        def measured(tile: slice) -> tuple[Totals, np.ndarray, int]:
-            down = np.zeros(len(columns))
-            of_tile = totals(matrix[tile], format, rows[tile], down, self.fast)
-            source.release(begin + tile.start * length, begin + tile.stop * length)
-            return of_tile, down, matrix[tile].nbytes
-
+    parts = [_parts(source, tensor) for tensor in tensors]
+    done = iter(apply(measured, ((part, tile) for each in parts for part in each for tile in part.tiles)))
+    for tensor, each in zip(tensors, parts, strict=True):
         found = NOTHING
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told by name
-            for of_tile, down, size in self.apply(measured, _cut(matrix)):  # in order, however many threads there are
-                found += of_tile
-                columns += down
-                self.advance(size)
-        return found
+            for part in each:
+                for of_tile, down, size in islice(done, len(part.tiles)):  # in order, however many threads there are
+                    found += of_tile
+                    part.columns[:] += down
+                    advance(size)
+        yield _put_together(source, tensor, each, found)
 
 
-def _matrices(bits: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+def _put_together(source: MappedFile, tensor: StoredTensor, parts: Sequence[_Part], found: Totals) -> MeasuredTensor:
+    """Say what the sums of a tensor's weights say; pass over them again where sums do not tell enough."""
+
+    def weights() -> Iterator[np.ndarray]:
+        return (part.format.decode(part.matrix[block]) for part in parts for block in blocks(part.matrix.shape))
+
+    faults = Faults()
+    if not found.finite:
+        faults, zeros = look_for_faults(weights())
+        found = replace(found, zeros=zeros)
+    statistics = moments(found, weights)
+    source.release(tensor.begin, tensor.end)  # where there was a second pass
+    rows, columns = (np.zeros(count) for count in (*tensor.shape, 0, 0)[:2])
+    if len(tensor.shape) < 2:
+        rows = columns = np.zeros(0)
+    elif parts:
+        rows, columns = parts[0].rows, parts[0].columns.reshape(tensor.shape[1], -1).sum(1)  # over the taps
+    return MeasuredTensor(tensor, statistics, found.zeros, faults, rows, columns)
+
+
+def _parts(source: MappedFile, tensor: StoredTensor) -> list[_Part]:
     """Lay out weights as a matrix (out, in * taps); without two axes, in lines and what remains of the last."""
-    if len(shape) > 1:
-        return [bits.reshape(shape[0], -1)] if bits.size else []
-    whole = len(bits) // LINE * LINE
-    return [part for part in (bits[:whole].reshape(-1, LINE), bits[None, whole:]) if part.size]
-
-
-def _cut(matrix: np.ndarray) -> Iterator[slice]:
-    """Cut a matrix into tiles of rows."""
-    step = max(TILE_ROWS, TILE // matrix[0].nbytes)
-    return (slice(begin, min(begin + step, len(matrix))) for begin in range(0, len(matrix), step))
+    format = tensor.format
+    assert format is not None
+    bits = source.bits(tensor, format)
+    if len(tensor.shape) > 1:
+        matrices = [bits.reshape(tensor.shape[0], -1)] if bits.size else []
+    else:
+        whole = len(bits) // LINE * LINE
+        matrices = [part for part in (bits[:whole].reshape(-1, LINE), bits[None, whole:]) if part.size]
+    parts, begin = [], tensor.begin
+    for matrix in matrices:
+        height, width = matrix.shape
+        parts.append(_Part(begin, format, matrix, np.zeros(height), np.zeros(width)))
+        begin += matrix.nbytes
+    return parts
