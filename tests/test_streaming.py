@@ -196,6 +196,47 @@ def test_panels_and_tiles_leave_no_seam(compiled, use, saved, monkeypatch):
     pd.testing.assert_frame_equal(found.strengths(), again.strengths(), check_exact=True)
 
 
+@pytest.mark.parametrize("largest", [0.02, 7.0, 8.0, np.inf, np.nan])
+@pytest.mark.parametrize(("name", "smallest"), [("F8_E4M3", 2.0**-9), ("F8_E5M2", 2.0**-16)])
+def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
+    """The largest number stands beside the smallest, in a matrix with rows and columns beyond its whole blocks."""
+    compiled = pytest.importorskip("dnn2graph.streaming.compiled_float8", reason="needs the extra speed")
+    largest = min(largest, torch.finfo(FLOATS[name]).max)
+    stored = gaussian(3 * compiled.ROWS + 3, 2 * compiled.CHUNK + 5).clamp(-7, 7)
+    block = stored[compiled.ROWS : 2 * compiled.ROWS]
+    block[:, ::2], block[:, 1::2], block[1, :9] = largest, -largest, smallest
+    format = FORMATS[name]
+    matrix = stored.to(FLOATS[name]).view(torch.uint8).numpy().view(format.bits)
+    found, expected = (
+        (np.zeros(len(matrix)), np.zeros(matrix.shape[1]), np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])) for _ in range(2)
+    )
+    compiled.float8_sums(matrix, *found)
+    with np.errstate(invalid="ignore"):
+        moments.plain_sums(format.decode, matrix, *expected)
+    np.testing.assert_array_equal(found[0], expected[0])
+    np.testing.assert_array_equal(found[1], expected[1])
+    if np.isnan(largest):
+        assert np.isnan(found[2][3])  # so that whoever asked looks for what is wrong
+    else:
+        np.testing.assert_array_equal(found[2][:4], expected[2][:4])  # extremes, zeros and the sum of absolute values
+        np.testing.assert_allclose(found[2][4:], expected[2][4:], rtol=1e-12)
+
+
+def test_threads_take_on_a_tensor_before_the_last_is_done_but_not_all_of_them(saved, monkeypatch):
+    """Else threads would wait at the end of each tensor, and what they found would take memory as long as the file."""
+    begun, told = [], []
+
+    def recorded(*args):
+        begun.append(args)
+        return moments.totals(*args)
+
+    monkeypatch.setattr(measure, "totals", recorded)
+    path = saved(**{f"w{number}": torch.ones(3, 2) for number in range(50)})
+    measure_file(path, threads=2, progress=lambda *_: told.append(len(begun)))
+    assert len(begun) == len(told) == 50
+    assert 1 < told[0] < 20
+
+
 @PASSES
 def test_tensors_need_not_be_aligned(compiled, use, tmp_path):
     use(compiled)

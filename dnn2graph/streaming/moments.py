@@ -79,7 +79,7 @@ def totals(
     fast : callable, optional
         As :func:`fast_sums` gives it; default :func:`plain_sums`.
     """
-    found = np.zeros(7)
+    found = np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])
     with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told of by whoever asks for the totals
         if fast is not None:
             fast(matrix, rows, columns, found)
@@ -92,13 +92,13 @@ def totals(
 
 @cache
 def fast_sums() -> Sums | None:
-    """Import the compiled loop, or return None without the ``speed`` extra."""
+    """Import the compiled loops, or return None without the ``speed`` extra."""
     try:
         from .compiled import compiled_sums
+        from .compiled_float8 import float8_sums
     except ImportError:
         return None
-    sums: Sums = compiled_sums
-    return sums
+    return lambda matrix, *sums: (float8_sums if matrix.itemsize == 1 else compiled_sums)(matrix, *sums)
 
 
 def plain_sums(
@@ -110,10 +110,9 @@ def plain_sums(
 ) -> None:
     """Pass over a matrix in blocks that are widened to float64.
 
-    ``found`` (7,) becomes the smallest and the largest weight, the number of zeros, and the sums of absolute values
-    and of second, third and fourth powers.
+    ``found`` (7,) is added to: the smallest and the largest weight, the number of zeros, and the sums of absolute
+    values and of second, third and fourth powers.
     """
-    found[:2] = np.inf, -np.inf
     for down, across in blocks(matrix.shape):
         weights = decode(matrix[down, across]).astype(np.float64)
         rows[down] += weights.sum(1)
