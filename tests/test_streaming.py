@@ -357,6 +357,15 @@ def test_a_header_that_lies_about_sizes_is_refused_before_anything_is_allocated(
         measure_file(path)
 
 
+@pytest.mark.parametrize("shape", [[1 << 40, 0], [0, 1 << 62], [3, 1 << 40, 0]])
+def test_a_tensor_without_weights_takes_no_memory_for_its_sums(shape, tmp_path):
+    header = json.dumps({"w": {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]}}).encode()
+    path = tmp_path / "nothing.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(LoadError, match=r"'w' of shape .* has no weights"):
+        measure_file(path)
+
+
 def test_an_index_that_is_exchanged_while_it_is_read_is_no_way_out_of_the_file(tmp_path, saved, monkeypatch):
     path = saved(w=torch.ones(4))
     monkeypatch.setattr("safetensors.safe_open", lambda *args: nullcontext())  # as if it had seen another file

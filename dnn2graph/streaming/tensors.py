@@ -21,6 +21,7 @@ from .formats import FORMATS, Format
 SUFFIX = ".safetensors"
 INDEX = ".safetensors.index.json"
 DAMAGED = "it is truncated, corrupt or no safetensors file; copy it again"
+LONGEST = 1 << 16  # axis beside one of length 0: else a header alone could ask for any memory for its sums
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,9 @@ def _of_file(path: Path) -> list[StoredTensor]:
             )
             if not fits:  # the file was exchanged in between
                 raise LoadError(f"'{path}' is damaged: {tensor.name!r} does not lie where its header says: {DAMAGED}")
+            if not tensor.size and max(tensor.shape) > LONGEST:
+                shape = " x ".join(map(str, tensor.shape))
+                raise LoadError(f"'{path}' is damaged: {tensor.name!r} of shape {shape} has no weights: {DAMAGED}")
     return sorted(found, key=lambda tensor: tensor.begin)
 
 
