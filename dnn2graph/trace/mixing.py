@@ -124,8 +124,7 @@ def _connect_rows(watch: Watch, rows: Tensor, of_node: Tensor, first: int, kind:
         return
     read, of_node, readers = torch.unique(of_node, return_inverse=True, return_counts=True)
     rows = rows[read]
-    one_to_one = rows.shape[1] == 1 and len(rows) == len(of_node)  # a list of as many edges as nodes
-    alike = not one_to_one and bool((readers == readers[0]).all()) and not has_gaps(rows)
+    alike = bool((readers == readers[0]).all()) and not has_gaps(rows)
     if alike and len(torch.unique(rows)) == rows.numel():
         # Nothing is read from two rows: the same dense map stands side by side, and needs no list of its edges.
         dense = Convolution(rows.shape[1], int(readers[0]), copies=len(rows))
