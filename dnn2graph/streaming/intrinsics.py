@@ -1,4 +1,7 @@
-"""Operations on single numbers for compiled loops, put so that the compiler does many at a time. Needs numba."""
+"""Operations on single numbers for compiled loops, put so that the compiler does many at a time. Needs numba.
+
+Compiled loops are kept in ``__pycache__`` until their own files change: who changes something here has to delete them.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
 
     Weights are read once, where the system keeps the file, so that memory does not grow with it. They are decoded
     exactly (float64, float32, bfloat16, float16, float8_e4m3fn, float8_e5m2), and all sums are float64. With the
-    ``speed`` extra a thread measures 2 to 4 weights in a nanosecond, in whatever format.
+    ``speed`` extra a thread measures 2 to 3 weights in a nanosecond, in whatever format.
 
     A tensor is taken as ``(out, in, *taps)``, as linear layers and convolutions store it. Then a row's sum is the
     in-strength that the tensor gives to a neuron or a channel, and a column's, over all taps, the out-strength, both as
@@ -195,10 +195,11 @@ def _put_together(source: MappedFile, tensor: StoredTensor, parts: Sequence[_Par
         found = replace(found, zeros=zeros)
     statistics = moments(found, weights)
     source.release(tensor.begin, tensor.end)  # where there was a second pass
-    rows, columns = (np.zeros(count) for count in (*tensor.shape, 0, 0)[:2])
     if len(tensor.shape) < 2:
         rows = columns = np.zeros(0)
-    elif parts:
+    elif not parts:
+        rows, columns = np.zeros(tensor.shape[0]), np.zeros(tensor.shape[1])
+    else:
         rows, columns = parts[0].rows, parts[0].columns.reshape(tensor.shape[1], -1).sum(1)  # over the taps
     return MeasuredTensor(tensor, statistics, found.zeros, faults, rows, columns)
 
