@@ -92,13 +92,15 @@ def totals(
 
 @cache
 def fast_sums() -> Sums | None:
-    """Import the compiled loops, or return None without the ``speed`` extra."""
+    """Import the compiled loops, or return None without the ``speed`` extra, or where a processor lacks too much."""
     try:
-        from .compiled import compiled_sums
-        from .compiled_float8 import float8_sums
+        from .compiled import float8, octets, sums, vectors
     except ImportError:
         return None
-    return lambda matrix, *sums: (float8_sums if matrix.itemsize == 1 else compiled_sums)(matrix, *sums)
+    if not vectors.USABLE:
+        return None
+    of_bytes = float8.float8_sums if octets.USABLE else sums.sums
+    return lambda matrix, *found: (of_bytes if matrix.itemsize == 1 else sums.sums)(matrix, *found)
 
 
 def plain_sums(

@@ -1,0 +1,110 @@
+"""Vectors of 64 bytes, and what processors with AVX-512 (VBMI and VNNI) do with them. Needs numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+
+from .vectors import NUMBERS, WORD, Vector, called, constant, features, intrinsic, zeros_of
+
+USABLE = {"avx512f", "avx512bw", "avx512vbmi", "avx512vnni"} <= features()
+
+SIZE = 64
+PART = 16  # most shuffles stay in such parts
+
+
+no_counts = zeros_of(Vector(types.int32, SIZE // 4))
+
+
+@intrinsic
+def looked_up(context: Any, octets: Any, first: Any, second: Any) -> Any:
+    """Look up each byte, but for its highest bit, in a table of which there are the first half and the second."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        octets, first, second = args
+        return called(build, "llvm.x86.avx512.vpermi2var.qi.512", octets.type, [first, octets, second])
+
+    return octets(octets, first, second), generate
+
+
+@intrinsic
+def products_added(context: Any, unsigned: Any, signed: Any, counts: Any) -> Any:
+    """Add the products of bytes, four to each integer."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        unsigned, signed, counts = args
+        words = [counts, build.bitcast(unsigned, counts.type), build.bitcast(signed, counts.type)]
+        return called(build, "llvm.x86.avx512.vpdpbusd.512", counts.type, words)
+
+    return counts(unsigned, signed, counts), generate
+
+
+@intrinsic
+def signed_as(context: Any, octets: Any, others: Any) -> Any:
+    """Turn bytes into their negatives where others have their highest bit."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        zero = constant(args[0].type, 0)
+        return build.select(build.icmp_signed("<", args[1], zero), build.sub(zero, args[0]), args[0])
+
+    return octets(octets, others), generate
+
+
+@intrinsic
+def with_sign_bit(context: Any, octets: Any, others: Any) -> Any:
+    """Set the highest bit of bytes where others have it."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        return build.or_(args[0], build.and_(args[1], constant(args[1].type, 0x80)))
+
+    return octets(octets, others), generate
+
+
+def _shuffled(build: Any, one: Any, other: Any, places: list[int]) -> Any:
+    return build.shuffle_vector(one, other, ir.Constant(ir.VectorType(WORD, len(places)), places))
+
+
+def _halves(build: Any, one: Any, other: Any, size: int) -> list[Any]:
+    """Take items of so many bytes from two vectors in turns: from the first half of each part, then from the second."""
+
+    def half(begin: int) -> Any:
+        items = [part + item for part in range(begin, SIZE, PART) for item in range(0, PART // 2, size)]
+        return _shuffled(build, one, other, [of + item + k for item in items for of in (0, SIZE) for k in range(size)])
+
+    return [half(0), half(PART // 2)]
+
+
+@intrinsic
+def fours(context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Put the bytes at each place of four vectors side by side.
+
+    The first of the four results has those at places 0 to 3 of each part, and so on.
+    """
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        a, b, c, d = args
+        pairs = zip(_halves(build, a, b, 1), _halves(build, c, d, 1), strict=True)
+        found = [each for pair in pairs for each in _halves(build, *pair, 2)]
+        return context.make_tuple(build, signature.return_type, found)
+
+    return types.UniTuple(a, 4)(a, b, c, d), generate
+
+
+@intrinsic
+def numbers(context: Any, upper: Any, lower: Any) -> Any:
+    """Give float64 of which only the two highest bytes are not zero: eight vectors, in some order."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        upper, lower = args
+        zeros = constant(upper.type, 0)
+        found = []
+        for pairs in _halves(build, lower, upper, 1):
+            for begin in range(0, PART // 2, 2):
+                places = [place for at in range(begin, SIZE, PART // 2) for place in (*[SIZE] * 6, at, at + 1)]
+                octets = _shuffled(build, pairs, zeros, places)
+                found.append(build.bitcast(octets, context.get_value_type(NUMBERS)))
+        return context.make_tuple(build, signature.return_type, found)
+
+    return types.UniTuple(NUMBERS, 8)(upper, lower), generate
