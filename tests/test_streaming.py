@@ -241,8 +241,9 @@ def test_sums_of_columns_of_float8_outgrow_32_bits():
     from dnn2graph.streaming.compiled import float8
 
     rows = 5 * float8.OFTEN
-    found = np.zeros(rows), np.zeros(octets.SIZE), np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])
-    matrix = torch.full((rows, octets.SIZE), 56.0).to(torch.float8_e5m2).view(torch.int8).numpy()
+    found = np.zeros(rows), np.zeros(float8.BROAD), np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])
+    bits = torch.tensor(56.0).to(torch.float8_e5m2).view(torch.int8).item()
+    matrix = np.full((rows, float8.BROAD), bits, np.int8)
     float8.float8_sums(matrix, *found)
     assert (found[1] == 56.0 * rows).all()
 

@@ -18,6 +18,9 @@ from .vectors import LINE, largest_signed, largest_unsigned, line, smallest_sign
 def extremes(matrix: np.ndarray, left: int, right: int) -> tuple[int, int, int]:
     """Find what is stored between two columns as the smallest and as the largest number, and count zeros."""
     widest_vectors()
+    if right - left == matrix.shape[1]:  # one long row has few weights beyond its last whole line
+        matrix = matrix.reshape(1, -1)
+        left, right = 0, matrix.shape[1]
     step = LINE // matrix.itemsize
     whole = left + (right - left) // step * step
     one = stored(matrix[0, left])

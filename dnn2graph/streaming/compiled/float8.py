@@ -16,9 +16,10 @@ from ..formats import FORMATS
 from .bits import stored, zeros_in
 from .extremes import across, further, in_order, note
 from .octets import SIZE, fours, looked_up, no_counts, numbers, products_added, signed_as, with_sign_bit
-from .sums import PANEL, sums, sweep
+from .sums import PANEL, sums, sums_between
 from .vectors import line, no_numbers, prefetch, product_added, put, total, widest_vectors
 
+BROAD = 256  # columns from which on this is faster than the general pass
 OFTEN = 1 << 17  # rows after which sums of columns are taken out of 32 bits: four weights add 14 336 at most
 SIGNIFICANT = {"float8_e4m3fn": 4, "float8_e5m2": 3}  # binary digits of a weight
 DIGIT, SMALL, LARGE, UPPER, LOWER = range(5)  # rows of the tables
@@ -26,9 +27,12 @@ DIGIT, SMALL, LARGE, UPPER, LOWER = range(5)  # rows of the tables
 
 def float8_sums(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, found: np.ndarray) -> None:
     """Add to the sums of rows and of columns and to the totals; see :func:`..moments.plain_sums`."""
+    if matrix.shape[1] < BROAD:
+        sums(matrix, rows, columns, found)
+        return
     height, width = len(matrix) // 4 * 4, matrix.shape[1] // SIZE * SIZE
     tables, limit, unit, factor = _tables(matrix.dtype.str)
-    for top in range(0, height if width else 0, OFTEN):
+    for top in range(0, height, OFTEN):
         few = slice(top, min(top + OFTEN, height))
         down = np.zeros((width // SIZE, 4, 2, 4, 4), np.int32)
         _sums(matrix[few], rows[few], columns, found, down.reshape(-1), tables, limit, unit, factor)
@@ -97,11 +101,11 @@ def _sums(
             a, b = matrix[top, left:right], matrix[top + 1, left:right]
             c, d = matrix[top + 2, left:right], matrix[top + 3, left:right]
             along, totals, (low, high, zeros) = _along(a, b, c, d, tables, unit, factor, 4 * matrix.shape[1])
+            if max(low & 0x7F, high & 0x7F) >= limit:
+                sums_between(left, right, matrix[top : top + 4], a, rows[top : top + 4], columns, found)
+                continue
             note(found, matrix, low, high, zeros)
-            if max(low & 0x7F, high & 0x7F) < limit:
-                _down(a, b, c, d, tables, down[2 * left : 2 * right])
-            else:
-                along, totals = sweep(a, b, c, d, columns[left:right], 0)
+            _down(a, b, c, d, tables, down[2 * left : 2 * right])
             for k in range(4):
                 rows[top + k] += along[k]
                 found[3 + k] += totals[k]
