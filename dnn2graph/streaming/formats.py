@@ -18,8 +18,8 @@ class Format:
     name : str
         As torch calls it.
     bits : str
-        The numpy type that values are viewed as. Each format has its own, by which :mod:`.intrinsics` tells them apart;
-        where numpy lacks the format the type is an integer, which means nothing else.
+        The numpy type that values are viewed as. Each format has its own, by which :mod:`.compiled.bits` tells them
+        apart; where numpy lacks the format the type is an integer, which means nothing else.
     decode : callable
         Turns an array of bits into float32 or float64.
     """

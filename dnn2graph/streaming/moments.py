@@ -27,9 +27,8 @@ class Totals:
     ----------
     size : int
     low, high : float
-        The extremes; meaningless beside NaN. Zero may come from padding where all weights have one sign.
+        The extremes, which may be zero; meaningless beside NaN.
     zeros : int
-        Likewise.
     l1 : float
         Sum of absolute values.
     powers : float64 array (4,)

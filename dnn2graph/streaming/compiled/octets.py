@@ -14,7 +14,6 @@ USABLE = {"avx512f", "avx512bw", "avx512vbmi", "avx512vnni"} <= features()
 SIZE = 64
 PART = 16  # most shuffles stay in such parts
 
-
 no_counts = zeros_of(Vector(types.int32, SIZE // 4))
 
 
