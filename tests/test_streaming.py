@@ -210,13 +210,13 @@ def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
     octets = pytest.importorskip("dnn2graph.streaming.compiled.octets", reason="needs the extra speed")
     if not octets.USABLE:
         pytest.skip("needs a processor with AVX-512 VBMI and VNNI: others take float8 as any format")
-    from dnn2graph.streaming.compiled.float8 import float8_sums
+    from dnn2graph.streaming.compiled.float8 import ROWS, float8_sums
     from dnn2graph.streaming.compiled.sums import PANEL
 
     largest = min(largest, torch.finfo(FLOATS[name]).max)
-    stored = gaussian(4 * 3 + 3, PANEL + 2 * octets.SIZE + 5).clamp(-7, 7)
-    four = stored[4:8, : PANEL + 3]
-    four[:, ::2], four[:, 1::2], four[1, :9] = largest, -largest, smallest
+    stored = gaussian(3 * ROWS + 3, PANEL + 2 * octets.SIZE + 5).clamp(-7, 7)
+    block = stored[ROWS : ROWS + 5, : PANEL + 3]
+    block[:, ::2], block[:, 1::2], block[1, :9] = largest, -largest, smallest
     format = FORMATS[name]
     matrix = stored.to(FLOATS[name]).view(torch.uint8).numpy().view(format.bits)
     found, expected = (

@@ -15,12 +15,13 @@ from numba import njit
 from ..formats import FORMATS
 from .bits import stored, zeros_in
 from .extremes import across, further, in_order, note
-from .octets import SIZE, fours, looked_up, no_counts, numbers, products_added, signed_as, with_sign_bit
+from .octets import SIZE, at_least, fours, looked_up, no_counts, numbers, products_added, signed_as, with_sign_bit
 from .sums import PANEL, sums, sums_between
 from .vectors import line, no_numbers, prefetch, product_added, put, total, widest_vectors
 
+ROWS = 8  # taken at a time
 BROAD = 256  # columns from which on this is faster than the general pass
-OFTEN = 1 << 17  # rows after which sums of columns are taken out of 32 bits: four weights add 14 336 at most
+OFTEN = 1 << 17  # rows after which sums of columns are taken out of 32 bits: eight weights add 28 672 at most
 SIGNIFICANT = {"float8_e4m3fn": 4, "float8_e5m2": 3}  # binary digits of a weight
 DIGIT, SMALL, LARGE, UPPER, LOWER = range(5)  # rows of the tables
 
@@ -30,7 +31,7 @@ def float8_sums(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, found
     if matrix.shape[1] < BROAD:
         sums(matrix, rows, columns, found)
         return
-    height, width = len(matrix) // 4 * 4, matrix.shape[1] // SIZE * SIZE
+    height, width = len(matrix) // ROWS * ROWS, matrix.shape[1] // SIZE * SIZE
     tables, limit, unit, factor = _tables(matrix.dtype.str)
     for top in range(0, height, OFTEN):
         few = slice(top, min(top + OFTEN, height))
@@ -89,60 +90,56 @@ def _sums(
     unit: float,
     factor: float,
 ) -> None:
-    """Pass over rows, four at a time, but not over columns beyond the last whole vector of bytes.
+    """Pass over rows, but not over columns beyond the last whole vector of bytes.
 
-    Sums of columns go to ``down`` (2 for each); where there is a weight at or beyond the limit, to ``columns``.
+    Sums of columns go to ``down`` (2 for each); those of weights at or beyond the limit, to ``columns``.
     """
     height, width = matrix.shape
-    width = width // SIZE * SIZE
-    for left in range(0, width, PANEL):
-        right = min(left + PANEL, width)
-        for top in range(0, height, 4):
-            a, b = matrix[top, left:right], matrix[top + 1, left:right]
-            c, d = matrix[top + 2, left:right], matrix[top + 3, left:right]
-            along, totals, (low, high, zeros) = _along(a, b, c, d, tables, unit, factor, 4 * matrix.shape[1])
-            if max(low & 0x7F, high & 0x7F) >= limit:
-                sums_between(left, right, matrix[top : top + 4], a, rows[top : top + 4], columns, found)
-                continue
+    for left in range(0, width // SIZE * SIZE, PANEL):
+        right = min(left + PANEL, width // SIZE * SIZE)
+        for top in range(0, height, ROWS):
+            few, along = matrix[top : top + ROWS], rows[top : top + ROWS]
+            absolute, second, third, fourth = _along(few, left, right, along, tables, unit, factor)
+            low, high, zeros = _down(few, left, right, down[2 * left : 2 * right], tables)
+            found[3] += absolute
+            found[4] += second
+            found[5] += third
+            found[6] += fourth
             note(found, matrix, low, high, zeros)
-            _down(a, b, c, d, tables, down[2 * left : 2 * right])
-            for k in range(4):
-                rows[top + k] += along[k]
-                found[3 + k] += totals[k]
+            if max(low & 0x7F, high & 0x7F) >= limit:
+                beyond, others = _beyond(few, left, right, limit), np.zeros(7)
+                sums_between(0, right - left, beyond, beyond[0], along, columns[left:right], others)
+                found[3:] += others[3:]
+
+
+@njit(nogil=True)
+def _beyond(matrix: np.ndarray, left: int, right: int, limit: int) -> np.ndarray:
+    """Copy the weights at or beyond the limit, and zeros for the others."""
+    beyond = np.empty((len(matrix), right - left), matrix.dtype)
+    for i in range(len(matrix)):
+        for j in range(0, right - left, SIZE):
+            put(beyond[i], j, at_least(line(matrix[i], left + j), limit))
+    return beyond
 
 
 @njit(nogil=True)
 def _along(
-    a: np.ndarray,
-    b: np.ndarray,
-    c: np.ndarray,
-    d: np.ndarray,
-    tables: np.ndarray,
-    unit: float,
-    factor: float,
-    ahead: int,
-) -> tuple[tuple[float, float, float, float], tuple[float, float, float, float], tuple[int, int, int]]:
-    """Sum up each of four rows, and all their absolute values and higher powers; find extremes and count zeros.
-
-    Meanwhile the weights are fetched that lie so far ahead.
-    """
+    matrix: np.ndarray, left: int, right: int, rows: np.ndarray, tables: np.ndarray, unit: float, factor: float
+) -> tuple[float, float, float, float]:
+    """Add to the sums of rows, and sum up absolute values and higher powers. Meanwhile rows after these are fetched."""
     widest_vectors()
     digits, more_digits = line(tables[DIGIT], 0), line(tables[DIGIT], SIZE)
     smalls, more_smalls = line(tables[SMALL], 0), line(tables[SMALL], SIZE)
     larges, more_larges = line(tables[LARGE], 0), line(tables[LARGE], SIZE)
     uppers, more_uppers = line(tables[UPPER], 0), line(tables[UPPER], SIZE)
     lowers, more_lowers = line(tables[LOWER], 0), line(tables[LOWER], SIZE)
-    along = 0.0, 0.0, 0.0, 0.0
     absolute_small = absolute_large = no_counts()
     one = other = another = no_numbers(), no_numbers(), no_numbers()
-    first = stored(line(a, 0))
-    ends, zeros = (first, first, first), 0
-    for row in (a, b, c, d):
+    for i in range(ROWS):
         small_sum = large_sum = no_counts()
-        for j in range(0, len(row), SIZE):
-            prefetch(row, j + ahead)
-            octets = line(row, j)
-            ends, zeros = further(ends, stored(octets)), zeros + zeros_in(stored(octets))
+        for j in range(left, right, SIZE):
+            prefetch(matrix[i], j + ROWS * matrix.shape[1])
+            octets = line(matrix[i], j)
             digit = looked_up(octets, digits, more_digits)
             small, large = looked_up(octets, smalls, more_smalls), looked_up(octets, larges, more_larges)
             absolute_small = products_added(small, digit, absolute_small)
@@ -155,11 +152,13 @@ def _along(
             one, other, another = _with(one, p), _with(other, q), _with(another, r)
             one, other, another = _with(one, s), _with(other, t), _with(another, u)
             one, other = _with(one, v), _with(other, w)
-        along = along[1], along[2], along[3], (total(small_sum) + factor * total(large_sum)) * unit
-    absolute = (total(absolute_small) + factor * total(absolute_large)) * unit
-    second, third = total(one[0] + other[0] + another[0]), total(one[1] + other[1] + another[1])
-    low, high = in_order(across(ends))
-    return along, (absolute, second, third, total(one[2] + other[2] + another[2])), (low, high, zeros)
+        rows[i] += (total(small_sum) + factor * total(large_sum)) * unit
+    return (
+        (total(absolute_small) + factor * total(absolute_large)) * unit,
+        total(one[0] + other[0] + another[0]),
+        total(one[1] + other[1] + another[1]),
+        total(one[2] + other[2] + another[2]),
+    )
 
 
 @njit(nogil=True)
@@ -171,16 +170,30 @@ def _with(powers, values):  # type: ignore[no-untyped-def]  # vectors: three pow
 
 
 @njit(nogil=True)
-def _down(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, tables: np.ndarray, down: np.ndarray) -> None:
-    """Add four rows to the sums of columns."""
+def _down(matrix: np.ndarray, left: int, right: int, down: np.ndarray, tables: np.ndarray) -> tuple[int, int, int]:
+    """Add to the sums of columns; find what is stored as the smallest and as the largest number, and count zeros."""
     widest_vectors()
     digits, more_digits = line(tables[DIGIT], 0), line(tables[DIGIT], SIZE)
     smalls, more_smalls = line(tables[SMALL], 0), line(tables[SMALL], SIZE)
     larges, more_larges = line(tables[LARGE], 0), line(tables[LARGE], SIZE)
-    for j in range(0, len(a), SIZE):
-        place = 2 * j
-        for octets in fours(line(a, j), line(b, j), line(c, j), line(d, j)):
-            digit = signed_as(looked_up(octets, digits, more_digits), octets)
-            for scale in (looked_up(octets, smalls, more_smalls), looked_up(octets, larges, more_larges)):
-                put(down, place, products_added(scale, digit, line(down, place)))
-                place += SIZE // 4
+    first = stored(line(matrix[0], left))
+    ends, zeros = (first, first, first), 0
+    for j in range(left, right, SIZE):
+        a, b, c, d = line(matrix[0], j), line(matrix[1], j), line(matrix[2], j), line(matrix[3], j)
+        e, f, g, h = line(matrix[4], j), line(matrix[5], j), line(matrix[6], j), line(matrix[7], j)
+        for octets in (a, b, c, d, e, f, g, h):
+            ends, zeros = further(ends, stored(octets)), zeros + zeros_in(stored(octets))
+        p, q, r, s = fours(a, b, c, d)
+        t, u, v, w = fours(e, f, g, h)
+        place = 2 * (j - left)
+        for upper, lower in ((p, t), (q, u), (r, v), (s, w)):
+            of_upper = signed_as(looked_up(upper, digits, more_digits), upper)
+            of_lower = signed_as(looked_up(lower, digits, more_digits), lower)
+            small = products_added(looked_up(upper, smalls, more_smalls), of_upper, line(down, place))
+            put(down, place, products_added(looked_up(lower, smalls, more_smalls), of_lower, small))
+            place += SIZE // 4
+            large = products_added(looked_up(upper, larges, more_larges), of_upper, line(down, place))
+            put(down, place, products_added(looked_up(lower, larges, more_larges), of_lower, large))
+            place += SIZE // 4
+    low, high = in_order(across(ends))
+    return low, high, zeros

@@ -61,6 +61,21 @@ def with_sign_bit(context: Any, octets: Any, others: Any) -> Any:
     return octets(octets, others), generate
 
 
+@intrinsic
+def at_least(context: Any, octets: Any, limit: Any) -> Any:
+    """Leave zero of bytes that are, but for their highest bit, below a limit."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        octets, limit = args
+        kind = octets.type
+        first = build.insert_element(constant(kind, 0), build.trunc(limit, kind.element), WORD(0))
+        limits = _shuffled(build, first, first, [0] * kind.count)
+        below = build.icmp_unsigned("<", build.and_(octets, constant(kind, 0x7F)), limits)
+        return build.select(below, constant(kind, 0), octets)
+
+    return octets(octets, limit), generate
+
+
 def _shuffled(build: Any, one: Any, other: Any, places: list[int]) -> Any:
     return build.shuffle_vector(one, other, ir.Constant(ir.VectorType(WORD, len(places)), places))
 
@@ -97,13 +112,13 @@ def numbers(context: Any, upper: Any, lower: Any) -> Any:
 
     def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
         upper, lower = args
-        zeros = constant(upper.type, 0)
+        long = ir.VectorType(ir.IntType(64), NUMBERS.lanes)
         found = []
         for pairs in _halves(build, lower, upper, 1):
-            for begin in range(0, PART // 2, 2):
-                places = [place for at in range(begin, SIZE, PART // 2) for place in (*[SIZE] * 6, at, at + 1)]
-                octets = _shuffled(build, pairs, zeros, places)
-                found.append(build.bitcast(octets, context.get_value_type(NUMBERS)))
+            four = build.bitcast(pairs, long)
+            moved = [build.shl(four, constant(long, shift)) for shift in (48, 32, 16, 0)]
+            highest = [build.and_(each, constant(long, 0xFFFF << 48)) for each in moved]
+            found += [build.bitcast(each, context.get_value_type(NUMBERS)) for each in highest]
         return context.make_tuple(build, signature.return_type, found)
 
     return types.UniTuple(NUMBERS, 8)(upper, lower), generate
