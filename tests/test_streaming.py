@@ -156,11 +156,11 @@ def test_zeros_are_no_edges(compiled, use, saved):
 @PASSES
 @pytest.mark.parametrize("name", FLOATS)
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("height", [4, 5, 6, 7])  # the compiled pass takes four rows at a time
+@pytest.mark.parametrize("height", [4, 5, 6, 7, 11])  # the compiled pass takes four rows at a time, or eight
 def test_weights_of_one_sign_have_extremes_other_than_zero(height, sign, name, compiled, use, saved):
     """They lie so near to zero, for their spread, that one pass tells all."""
     use(compiled)
-    weights = (sign * (gaussian(height, 200).abs() + 0.25)).to(FLOATS[name])
+    weights = (sign * (gaussian(height, 300).abs() + 0.25)).to(FLOATS[name])
     found = measure_file(saved(w=weights))["w"]
     weights = weights.double()
     assert weights.mean() ** 2 / weights.var() < moments.FAR
@@ -207,22 +207,17 @@ def test_panels_and_tiles_leave_no_seam(compiled, use, saved, monkeypatch):
 @pytest.mark.parametrize(("name", "smallest"), [("F8_E4M3", 2.0**-9), ("F8_E5M2", 2.0**-16)])
 def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
     """The largest number stands beside the smallest, in a matrix with rows and columns beyond its whole blocks."""
-    octets = pytest.importorskip("dnn2graph.streaming.compiled.octets", reason="needs the extra speed")
-    if not octets.USABLE:
-        pytest.skip("needs a processor with AVX-512 VBMI and VNNI: others take float8 as any format")
-    from dnn2graph.streaming.compiled.float8 import ROWS, float8_sums
-    from dnn2graph.streaming.compiled.sums import PANEL
-
+    float8 = pytest.importorskip("dnn2graph.streaming.compiled.float8", reason="needs the extra speed")
     largest = min(largest, torch.finfo(FLOATS[name]).max)
-    stored = gaussian(3 * ROWS + 3, PANEL + 2 * octets.SIZE + 5).clamp(-7, 7)
-    block = stored[ROWS : ROWS + 5, : PANEL + 3]
+    stored = gaussian(3 * float8.ROWS + 3, float8.PANEL + 2 * float8.LINE + 5).clamp(-7, 7)
+    block = stored[float8.ROWS : float8.ROWS + 5, : float8.PANEL + 3]
     block[:, ::2], block[:, 1::2], block[1, :9] = largest, -largest, smallest
     format = FORMATS[name]
     matrix = stored.to(FLOATS[name]).view(torch.uint8).numpy().view(format.bits)
     found, expected = (
         (np.zeros(len(matrix)), np.zeros(matrix.shape[1]), np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])) for _ in range(2)
     )
-    float8_sums(matrix, *found)
+    moments.fast_sums()(matrix, *found)
     with np.errstate(invalid="ignore"):
         moments.plain_sums(format.decode, matrix, *expected)
     np.testing.assert_array_equal(found[0], expected[0])
@@ -235,16 +230,12 @@ def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
 
 
 def test_sums_of_columns_of_float8_outgrow_32_bits():
-    octets = pytest.importorskip("dnn2graph.streaming.compiled.octets", reason="needs the extra speed")
-    if not octets.USABLE:
-        pytest.skip("needs a processor with AVX-512 VBMI and VNNI: others take float8 as any format")
-    from dnn2graph.streaming.compiled import float8
-
+    float8 = pytest.importorskip("dnn2graph.streaming.compiled.float8", reason="needs the extra speed")
     rows = 5 * float8.OFTEN
     found = np.zeros(rows), np.zeros(float8.BROAD), np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])
     bits = torch.tensor(56.0).to(torch.float8_e5m2).view(torch.int8).item()
     matrix = np.full((rows, float8.BROAD), bits, np.int8)
-    float8.float8_sums(matrix, *found)
+    moments.fast_sums()(matrix, *found)
     assert (found[1] == 56.0 * rows).all()
 
 

@@ -32,7 +32,7 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
 
     Weights are read once, where the system keeps the file, so that memory does not grow with it. They are decoded
     exactly (float64, float32, bfloat16, float16, float8_e4m3fn, float8_e5m2), and all sums are float64. With the
-    ``speed`` extra a thread measures some 5 weights in a nanosecond where there is AVX-512, in whatever format.
+    ``speed`` extra a thread measures 5 weights and more in a nanosecond where there is AVX-512, in whatever format.
 
     A tensor is taken as ``(out, in, *taps)``, as linear layers and convolutions store it. Then a row's sum is the
     in-strength that the tensor gives to a neuron or a channel, and a column's, over all taps, the out-strength, both as

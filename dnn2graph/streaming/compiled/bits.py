@@ -8,10 +8,10 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .vectors import Vector, constant, intrinsic, shaped
+from .vectors import WORD, Vector, constant, intrinsic, shaped
 
 HALF, FLOAT, DOUBLE = ir.HalfType(), ir.FloatType(), ir.DoubleType()
-SHORT, WORD, LONG = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+SHORT, LONG = ir.IntType(16), ir.IntType(64)
 
 
 def _brain(build: Any, bits: Any) -> Any:

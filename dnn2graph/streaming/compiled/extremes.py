@@ -7,6 +7,8 @@ is the smallest integer, which is the number next to zero on the only side where
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -26,44 +28,44 @@ def extremes(matrix: np.ndarray, left: int, right: int) -> tuple[int, int, int]:
     one = stored(matrix[0, left])
     ends, zeros = (one, one, one), 0
     if left < whole:
-        some = stored(line(matrix[0], left))
-        of_lines = some, some, some
+        first = stored(line(matrix[0], left))
+        of_lines = first, first, first
         for i in range(len(matrix)):
             for j in range(left, whole, step):
                 integers = stored(line(matrix[i], j))
-                of_lines, zeros = further(of_lines, integers), zeros + zeros_in(integers)
-        ends = across(of_lines)
+                of_lines, zeros = extended(of_lines, integers), zeros + zeros_in(integers)
+        ends = reduced(of_lines)
     for i in range(len(matrix)):
         for j in range(whole, right):
             integer = stored(matrix[i, j])
-            ends, zeros = further(ends, integer), zeros + zeros_in(integer)
-    low, high = in_order(ends)
+            ends, zeros = extended(ends, integer), zeros + zeros_in(integer)
+    low, high = low_and_high(ends)
     return low, high, zeros
 
 
 @njit(nogil=True)
-def further(ends, integers):  # type: ignore[no-untyped-def]  # an integer or a vector, three of the same
-    """Let the largest integer, the largest without a sign, and the smallest be further from each other."""
+def extended(ends: tuple[Any, Any, Any], integers: Any) -> tuple[Any, Any, Any]:
+    """Let the largest integer, the largest without a sign, and the smallest reach as far as others: one or a vector."""
     most, least, nearest = ends
     return larger_signed(most, integers), larger_unsigned(least, integers), smaller_signed(nearest, integers)
 
 
 @njit(nogil=True)
-def across(ends):  # type: ignore[no-untyped-def]  # three vectors
+def reduced(ends: tuple[Any, Any, Any]) -> tuple[int, int, int]:
     """Give the three integers for three vectors of them."""
     most, least, nearest = ends
     return largest_signed(most), largest_unsigned(least), smallest_signed(nearest)
 
 
 @njit(nogil=True)
-def in_order(ends: tuple[int, int, int]) -> tuple[int, int]:
+def low_and_high(ends: tuple[int, int, int]) -> tuple[int, int]:
     """Tell what is stored as the smallest and as the largest number."""
     most, least, nearest = ends
     return least if least < 0 else nearest, most if most >= 0 else nearest
 
 
 @njit(nogil=True)
-def note(found: np.ndarray, matrix: np.ndarray, low: int, high: int, zeros: int) -> None:
+def add_extremes(found: np.ndarray, matrix: np.ndarray, low: int, high: int, zeros: int) -> None:
     """Bring the extremes and zeros of some weights of a matrix into the totals."""
     found[0] = min(found[0], decoded(as_in(matrix, low)))
     found[1] = max(found[1], decoded(as_in(matrix, high)))

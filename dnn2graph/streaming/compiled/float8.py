@@ -14,10 +14,10 @@ from numba import njit
 
 from ..formats import FORMATS
 from .bits import stored, zeros_in
-from .extremes import across, further, in_order, note
-from .octets import SIZE, at_least, fours, looked_up, no_counts, numbers, products_added, signed_as, with_sign_bit
+from .extremes import add_extremes, extended, low_and_high, reduced
+from .octets import at_least, fours, looked_up, no_counts, numbers, products_added, signed_as, with_sign_bit
 from .sums import PANEL, sums, sums_between
-from .vectors import line, no_numbers, prefetch, product_added, put, total, widest_vectors
+from .vectors import LINE, line, no_numbers, prefetch, put, total, widest_vectors, with_powers
 
 ROWS = 8  # taken at a time
 BROAD = 256  # columns from which on this is faster than the general pass
@@ -31,11 +31,11 @@ def float8_sums(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, found
     if matrix.shape[1] < BROAD:
         sums(matrix, rows, columns, found)
         return
-    height, width = len(matrix) // ROWS * ROWS, matrix.shape[1] // SIZE * SIZE
+    height, width = len(matrix) // ROWS * ROWS, matrix.shape[1] // LINE * LINE
     tables, limit, unit, factor = _tables(matrix.dtype.str)
     for top in range(0, height, OFTEN):
         few = slice(top, min(top + OFTEN, height))
-        down = np.zeros((width // SIZE, 4, 2, 4, 4), np.int32)
+        down = np.zeros((width // LINE, 4, 2, 4, 4), np.int32)
         _sums(matrix[few], rows[few], columns, found, down.reshape(-1), tables, limit, unit, factor)
         small, large = down.transpose(2, 0, 3, 1, 4).reshape(2, width)  # as :func:`.octets.fours` leaves the places
         columns[:width] += (small + factor * large) * unit
@@ -95,8 +95,8 @@ def _sums(
     Sums of columns go to ``down`` (2 for each); those of weights at or beyond the limit, to ``columns``.
     """
     height, width = matrix.shape
-    for left in range(0, width // SIZE * SIZE, PANEL):
-        right = min(left + PANEL, width // SIZE * SIZE)
+    for left in range(0, width // LINE * LINE, PANEL):
+        right = min(left + PANEL, width // LINE * LINE)
         for top in range(0, height, ROWS):
             few, along = matrix[top : top + ROWS], rows[top : top + ROWS]
             absolute, second, third, fourth = _along(few, left, right, along, tables, unit, factor)
@@ -105,7 +105,7 @@ def _sums(
             found[4] += second
             found[5] += third
             found[6] += fourth
-            note(found, matrix, low, high, zeros)
+            add_extremes(found, matrix, low, high, zeros)
             if max(low & 0x7F, high & 0x7F) >= limit:
                 beyond, others = _beyond(few, left, right, limit), np.zeros(7)
                 sums_between(0, right - left, beyond, beyond[0], along, columns[left:right], others)
@@ -117,7 +117,7 @@ def _beyond(matrix: np.ndarray, left: int, right: int, limit: int) -> np.ndarray
     """Copy the weights at or beyond the limit, and zeros for the others."""
     beyond = np.empty((len(matrix), right - left), matrix.dtype)
     for i in range(len(matrix)):
-        for j in range(0, right - left, SIZE):
+        for j in range(0, right - left, LINE):
             put(beyond[i], j, at_least(line(matrix[i], left + j), limit))
     return beyond
 
@@ -128,16 +128,16 @@ def _along(
 ) -> tuple[float, float, float, float]:
     """Add to the sums of rows, and sum up absolute values and higher powers. Meanwhile rows after these are fetched."""
     widest_vectors()
-    digits, more_digits = line(tables[DIGIT], 0), line(tables[DIGIT], SIZE)
-    smalls, more_smalls = line(tables[SMALL], 0), line(tables[SMALL], SIZE)
-    larges, more_larges = line(tables[LARGE], 0), line(tables[LARGE], SIZE)
-    uppers, more_uppers = line(tables[UPPER], 0), line(tables[UPPER], SIZE)
-    lowers, more_lowers = line(tables[LOWER], 0), line(tables[LOWER], SIZE)
+    digits, more_digits = line(tables[DIGIT], 0), line(tables[DIGIT], LINE)
+    smalls, more_smalls = line(tables[SMALL], 0), line(tables[SMALL], LINE)
+    larges, more_larges = line(tables[LARGE], 0), line(tables[LARGE], LINE)
+    uppers, more_uppers = line(tables[UPPER], 0), line(tables[UPPER], LINE)
+    lowers, more_lowers = line(tables[LOWER], 0), line(tables[LOWER], LINE)
     absolute_small = absolute_large = no_counts()
     one = other = another = no_numbers(), no_numbers(), no_numbers()
     for i in range(ROWS):
         small_sum = large_sum = no_counts()
-        for j in range(left, right, SIZE):
+        for j in range(left, right, LINE):
             prefetch(matrix[i], j + ROWS * matrix.shape[1])
             octets = line(matrix[i], j)
             digit = looked_up(octets, digits, more_digits)
@@ -149,9 +149,9 @@ def _along(
             large_sum = products_added(large, digit, large_sum)
             upper = with_sign_bit(looked_up(octets, uppers, more_uppers), octets)
             p, q, r, s, t, u, v, w = numbers(upper, looked_up(octets, lowers, more_lowers))
-            one, other, another = _with(one, p), _with(other, q), _with(another, r)
-            one, other, another = _with(one, s), _with(other, t), _with(another, u)
-            one, other = _with(one, v), _with(other, w)
+            one, other, another = with_powers(one, p), with_powers(other, q), with_powers(another, r)
+            one, other, another = with_powers(one, s), with_powers(other, t), with_powers(another, u)
+            one, other = with_powers(one, v), with_powers(other, w)
         rows[i] += (total(small_sum) + factor * total(large_sum)) * unit
     return (
         (total(absolute_small) + factor * total(absolute_large)) * unit,
@@ -162,27 +162,19 @@ def _along(
 
 
 @njit(nogil=True)
-def _with(powers, values):  # type: ignore[no-untyped-def]  # vectors: three powers, and values
-    """Add the second to fourth powers of values."""
-    second, third, fourth = powers
-    square = values * values
-    return second + square, product_added(square, values, third), product_added(square, square, fourth)
-
-
-@njit(nogil=True)
 def _down(matrix: np.ndarray, left: int, right: int, down: np.ndarray, tables: np.ndarray) -> tuple[int, int, int]:
     """Add to the sums of columns; find what is stored as the smallest and as the largest number, and count zeros."""
     widest_vectors()
-    digits, more_digits = line(tables[DIGIT], 0), line(tables[DIGIT], SIZE)
-    smalls, more_smalls = line(tables[SMALL], 0), line(tables[SMALL], SIZE)
-    larges, more_larges = line(tables[LARGE], 0), line(tables[LARGE], SIZE)
+    digits, more_digits = line(tables[DIGIT], 0), line(tables[DIGIT], LINE)
+    smalls, more_smalls = line(tables[SMALL], 0), line(tables[SMALL], LINE)
+    larges, more_larges = line(tables[LARGE], 0), line(tables[LARGE], LINE)
     first = stored(line(matrix[0], left))
     ends, zeros = (first, first, first), 0
-    for j in range(left, right, SIZE):
+    for j in range(left, right, LINE):
         a, b, c, d = line(matrix[0], j), line(matrix[1], j), line(matrix[2], j), line(matrix[3], j)
         e, f, g, h = line(matrix[4], j), line(matrix[5], j), line(matrix[6], j), line(matrix[7], j)
         for octets in (a, b, c, d, e, f, g, h):
-            ends, zeros = further(ends, stored(octets)), zeros + zeros_in(stored(octets))
+            ends, zeros = extended(ends, stored(octets)), zeros + zeros_in(stored(octets))
         p, q, r, s = fours(a, b, c, d)
         t, u, v, w = fours(e, f, g, h)
         place = 2 * (j - left)
@@ -191,9 +183,9 @@ def _down(matrix: np.ndarray, left: int, right: int, down: np.ndarray, tables: n
             of_lower = signed_as(looked_up(lower, digits, more_digits), lower)
             small = products_added(looked_up(upper, smalls, more_smalls), of_upper, line(down, place))
             put(down, place, products_added(looked_up(lower, smalls, more_smalls), of_lower, small))
-            place += SIZE // 4
+            place += LINE // 4
             large = products_added(looked_up(upper, larges, more_larges), of_upper, line(down, place))
             put(down, place, products_added(looked_up(lower, larges, more_larges), of_lower, large))
-            place += SIZE // 4
-    low, high = in_order(across(ends))
+            place += LINE // 4
+    low, high = low_and_high(reduced(ends))
     return low, high, zeros

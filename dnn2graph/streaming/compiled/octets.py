@@ -7,14 +7,13 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .vectors import NUMBERS, WORD, Vector, called, constant, features, intrinsic, zeros_of
+from .vectors import LINE, NUMBERS, WORD, Vector, called, constant, features, intrinsic, zeros_of
 
 USABLE = {"avx512f", "avx512bw", "avx512vbmi", "avx512vnni"} <= features()
 
-SIZE = 64
 PART = 16  # most shuffles stay in such parts
 
-no_counts = zeros_of(Vector(types.int32, SIZE // 4))
+no_counts = zeros_of(Vector(types.int32, LINE // 4))
 
 
 @intrinsic
@@ -84,8 +83,8 @@ def _halves(build: Any, one: Any, other: Any, size: int) -> list[Any]:
     """Take items of so many bytes from two vectors in turns: from the first half of each part, then from the second."""
 
     def half(begin: int) -> Any:
-        items = [part + item for part in range(begin, SIZE, PART) for item in range(0, PART // 2, size)]
-        return _shuffled(build, one, other, [of + item + k for item in items for of in (0, SIZE) for k in range(size)])
+        items = [part + item for part in range(begin, LINE, PART) for item in range(0, PART // 2, size)]
+        return _shuffled(build, one, other, [of + item + k for item in items for of in (0, LINE) for k in range(size)])
 
     return [half(0), half(PART // 2)]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
 from .bits import decoded
-from .extremes import extremes, note
-from .vectors import LANES, LINE, negative, no_numbers, prefetch, product_added, put, some, total, widest_vectors
+from .extremes import add_extremes, extremes
+from .vectors import LANES, LINE, negative, no_numbers, prefetch, put, some, total, widest_vectors, with_powers
 
 PANEL = 1 << 12  # columns summed in one go: their sums stay in the cache
 BLOCK = 4 * PANEL  # weights that are looked at twice: they stay in the cache
@@ -38,9 +40,8 @@ def sums_between(
 ) -> None:
     """Do so between two columns; a blank row stands in place of up to three after the last.
 
-    How fast it is depends on arithmetic as much as on memory. So meanwhile the rows are fetched that come next; sums of
-    absolute values come from those of negative weights, which a processor with masks adds at once; and sums of squares
-    from fused products, which use other units than the additions do.
+    How fast it is depends on arithmetic as much as on memory. So meanwhile the rows are fetched that come next, and
+    sums of absolute values come from those of negative weights, which a processor with masks adds at once.
     """
     widest_vectors()
     height, width = matrix.shape
@@ -83,17 +84,12 @@ def sums_between(
     found[5] += total(one[2] + other[2]) + single[2]
     found[6] += total(one[3] + other[3]) + single[3]
     low, high, zeros = extremes(matrix, left, right)
-    note(found, matrix, low, high, zeros)
+    add_extremes(found, matrix, low, high, zeros)
 
 
 @njit(nogil=True)
-def _with(powers, values):  # type: ignore[no-untyped-def]  # a number or a vector, four of the same
-    """Add values where they are negative, and their powers."""
-    below, second, third, fourth = powers
-    square = values * values
-    return (
-        below + negative(values),
-        product_added(values, values, second),
-        product_added(square, values, third),
-        product_added(square, square, fourth),
-    )
+def _with(sums: tuple[Any, Any, Any, Any], values: Any) -> tuple[Any, Any, Any, Any]:
+    """Add numbers, or vectors of them, to the sum of those that are negative and to the sums of powers."""
+    below, second, third, fourth = sums
+    second, third, fourth = with_powers((second, third, fourth), values)
+    return below + negative(values), second, third, fourth

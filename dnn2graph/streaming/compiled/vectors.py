@@ -11,7 +11,7 @@ from platform import machine
 from typing import Any
 
 from llvmlite import ir
-from numba import extending, types
+from numba import extending, njit, types
 from numba.core.cgutils import get_or_insert_function
 from numba.core.registry import cpu_target
 from numba.extending import models, overload, register_model
@@ -183,6 +183,14 @@ def product_added(context: Any, one: Any, other: Any, total: Any) -> Any:
         return called(build, f"llvm.fmuladd.{_suffix(kind)}", kind, args)
 
     return total(one, other, total), generate
+
+
+@njit(nogil=True)
+def with_powers(sums: tuple[Any, Any, Any], values: Any) -> tuple[Any, Any, Any]:
+    """Add the second to fourth powers of numbers, or of vectors of them."""
+    second, third, fourth = sums
+    square = values * values
+    return second + square, product_added(square, values, third), product_added(square, square, fourth)
 
 
 @intrinsic
