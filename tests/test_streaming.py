@@ -24,7 +24,7 @@ from torch import nn
 
 import dnn2graph as dg
 from dnn2graph.errors import ExportError, InputError, LoadError
-from dnn2graph.streaming import LazyTensors, measure, measure_file, moments, stored_tensors, write
+from dnn2graph.streaming import LazyTensors, measure, measure_file, moments, native, stored_tensors, tensors, write
 from dnn2graph.streaming.chain import why_no_graph
 from dnn2graph.streaming.formats import FORMATS
 from dnn2graph.streaming.measure import processors
@@ -203,7 +203,7 @@ def test_panels_and_tiles_leave_no_seam(compiled, use, saved, monkeypatch):
     pd.testing.assert_frame_equal(found.strengths(), again.strengths(), check_exact=True)
 
 
-@pytest.mark.parametrize("largest", [0.02, 7.0, 56.0, 64.0, np.inf, np.nan])
+@pytest.mark.parametrize("largest", [0.02, 1.75, 7.0, 448.0, 896.0, 1024.0, np.inf, np.nan])
 @pytest.mark.parametrize(("name", "smallest"), [("F8_E4M3", 2.0**-9), ("F8_E5M2", 2.0**-16)])
 def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
     """The largest number stands beside the smallest, in a matrix with rows and columns beyond its whole blocks."""
@@ -217,7 +217,7 @@ def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
     found, expected = (
         (np.zeros(len(matrix)), np.zeros(matrix.shape[1]), np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])) for _ in range(2)
     )
-    moments.fast_sums()(matrix, *found)
+    native.fast_sums(format)(matrix, *found)
     with np.errstate(invalid="ignore"):
         moments.plain_sums(format.decode, matrix, *expected)
     np.testing.assert_array_equal(found[0], expected[0])
@@ -233,10 +233,53 @@ def test_sums_of_columns_of_float8_outgrow_32_bits():
     float8 = pytest.importorskip("dnn2graph.streaming.compiled.float8", reason="needs the extra speed")
     rows = 5 * float8.OFTEN
     found = np.zeros(rows), np.zeros(float8.BROAD), np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])
-    bits = torch.tensor(56.0).to(torch.float8_e5m2).view(torch.int8).item()
+    bits = torch.tensor(896.0).to(torch.float8_e5m2).view(torch.int8).item()  # makes the largest product of bytes
     matrix = np.full((rows, float8.BROAD), bits, np.int8)
-    moments.fast_sums()(matrix, *found)
-    assert (found[1] == 56.0 * rows).all()
+    native.fast_sums(FORMATS["F8_E5M2"])(matrix, *found)
+    assert (found[1] == 896.0 * rows).all()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_compiled_pass_needs_no_numba_once_it_is_kept(name, saved):
+    """Nor its memory: it is loaded in a process that has not imported numba when it has measured."""
+    pytest.importorskip("numba", reason="needs the extra speed")
+    native.fast_sums(FORMATS[name])
+    path = saved(w=gaussian(9, 300).to(FLOATS[name]))
+    code = f"""
+import sys
+from dnn2graph.streaming import measure, native
+from dnn2graph.streaming.formats import FORMATS
+measure.LARGE = 0
+measure.measure_file({os.fspath(path)!r})
+print(native.fast_sums(FORMATS[{name!r}]) is not None, "numba" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["True", "False"]
+
+
+def test_machine_code_is_kept_for_what_it_was_made_of_and_for(tmp_path, monkeypatch):
+    code = pytest.importorskip("dnn2graph.streaming.compiled.code", reason="needs the extra speed")
+    made = []
+    monkeypatch.setattr(code, "machine_code", lambda format: made.append(format.name) or b"code")
+    readonly, folder = tmp_path / "file" / "below", tmp_path / "some" / "folder"
+    readonly.parent.touch()  # no folder can be made there
+    monkeypatch.setattr(native, "_folders", lambda: [readonly, folder])
+    for _ in range(2):
+        assert native._code(FORMATS["F32"]) == b"code"
+    assert made == ["float32"]
+    (kept,) = folder.iterdir()
+    content = kept.read_bytes()
+    for damaged in (b"", content[:-1], content[1:], content[:-1] + b"x"):
+        kept.write_bytes(damaged)
+        assert native._code(FORMATS["F32"]) == b"code"
+        assert kept.read_bytes() == content
+    assert made == ["float32"] * 5
+    native._code(FORMATS["F16"])
+    monkeypatch.setenv("NUMBA_CPU_NAME", "another")
+    native._code(FORMATS["F32"])
+    assert made[5:] == ["float16", "float32"]
+    monkeypatch.setattr(native, "_folders", lambda: [readonly])
+    assert native._code(FORMATS["F32"]) == b"code"
 
 
 @pytest.mark.parametrize("features", ["+avx,+avx2,+f16c,+fma", "+sse2"])
@@ -274,6 +317,19 @@ def test_threads_take_on_a_tensor_before_the_last_is_done_but_not_all_of_them(sa
     measure_file(path, threads=2, progress=lambda *_: told.append(len(begun)))
     assert len(begun) == len(told) == 50
     assert told[0] < 20
+
+
+@pytest.mark.parametrize("rarely", [0, np.inf])
+def test_memory_is_given_back_as_the_file_is_passed(rarely, saved, monkeypatch):
+    """After each tile where that takes no time, else before the tiles passed are as much as the largest tensor."""
+    monkeypatch.setattr(measure, "RARELY", rarely)
+    monkeypatch.setattr(measure, "TILE", 1 << 10)
+    given = []
+    monkeypatch.setattr(tensors.MappedFile, "release", lambda self, *part: given.append(part))
+    measure_file(saved(a=gaussian(256, 16), b=gaussian(128, 16)), threads=1)  # 6 tiles of 64 rows, which take 4 kB
+    tiles = [end - begin for begin, end in given]
+    assert tiles == ([4096] * 6 if rarely == 0 else [4096, 4 * 4096])
+    assert [begin for begin, _ in given[1:]] == [end for _, end in given[:-1]]
 
 
 @PASSES

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import groupby, islice
+from itertools import groupby, islice, tee
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ import numpy as np
 from ..errors import InputError
 from ..progress import Progress
 from .formats import Format
-from .moments import NOTHING, Sums, Totals, blocks, fast_sums, moments, totals
+from .moments import NOTHING, Sums, Totals, blocks, moments, totals
+from .native import fast_sums
 from .result import Faults, MeasuredFile, MeasuredTensor, look_for_faults
 from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
 
-TILE = 1 << 24  # bytes that a thread takes on, at least, and then gives back: to wake a thread takes long
+TILE = 1 << 23  # bytes that a thread takes on, at least, and then gives back: to wake a thread takes long
 TILE_ROWS = 64  # at least, so that few sums of columns are added up
+RARELY = 64  # times as long as it takes to give memory back until that is done again: some machines take long for it
 LARGE = 1 << 25  # bytes of a file; from here on the compiled loop saves more than it costs to import or to compile
 LINE = 1 << 12  # weights in a row, where a tensor has no rows of its own
 
@@ -88,7 +91,8 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
 
     measured: list[MeasuredTensor] = []
     with _workers(threads) as apply:
-        fast = fast_sums() if total >= LARGE else None
+        formats = {tensor.format for tensor in chosen if tensor.format} if total >= LARGE else set()
+        fast = {format: fast_sums(format) for format in formats}
         for file, tensors in groupby(chosen, key=lambda tensor: tensor.file):
             with mapped(file) as source:
                 measured += _measured(source, list(tensors), apply, fast, advance)
@@ -158,43 +162,52 @@ class _Part:
 
 
 def _measured(
-    source: MappedFile, tensors: Sequence[StoredTensor], apply: Map, fast: Sums | None, advance: Callable[[int], None]
+    source: MappedFile,
+    tensors: Sequence[StoredTensor],
+    apply: Map,
+    fast: Mapping[Format, Sums | None],
+    advance: Callable[[int], None],
 ) -> Iterator[MeasuredTensor]:
     """Measure the tensors of a file one after another; threads go on to the next before a tensor's tiles are done."""
 
     def measured(work: tuple[_Part, slice]) -> tuple[Totals, np.ndarray, int]:
         part, tile = work
-        matrix, down = part.matrix[tile], np.zeros(len(part.columns))
-        begin = part.begin + tile.start * matrix[0].nbytes
-        found = totals(matrix, part.format, part.rows[tile], down, fast)
-        source.release(begin, begin + matrix.nbytes)
-        return found, down, matrix.nbytes
+        matrix, down = part.matrix[tile], np.full(len(part.columns), 0.0)
+        return totals(matrix, part.format, part.rows[tile], down, fast.get(part.format)), down, matrix.nbytes
 
-    parts = [_parts(source, tensor) for tensor in tensors]
-    done = iter(apply(measured, ((part, tile) for each in parts for part in each for tile in part.tiles)))
-    for tensor, each in zip(tensors, parts, strict=True):
-        found = NOTHING
+    to_do, to_tell = tee((tensor, _parts(source, tensor)) for tensor in tensors)
+    done = iter(apply(measured, ((part, tile) for _, parts in to_do for part in parts for tile in part.tiles)))
+    largest, begin, due = max(tensor.nbytes for tensor in tensors), tensors[0].begin, 0.0
+    for tensor, parts in to_tell:
+        found, end = NOTHING, tensor.begin
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told by name
-            for part in each:
+            for part in parts:
                 for of_tile, down, size in islice(done, len(part.tiles)):  # in order, however many threads there are
                     found += of_tile
                     part.columns[:] += down
+                    end += size
+                    now = perf_counter()
+                    if now >= due or end - begin >= largest - 2 * TILE:
+                        source.release(begin, end)
+                        begin, due = end, now + RARELY * (perf_counter() - now)
                     advance(size)
-        yield _put_together(source, tensor, each, found)
+        yield _put_together(source, tensor, parts, found)
 
 
 def _put_together(source: MappedFile, tensor: StoredTensor, parts: Sequence[_Part], found: Totals) -> MeasuredTensor:
     """Say what the sums of a tensor's weights say; pass over them again where sums do not tell enough."""
 
     def weights() -> Iterator[np.ndarray]:
-        return (part.format.decode(part.matrix[block]) for part in parts for block in blocks(part.matrix.shape))
+        for part in parts:
+            for block in blocks(part.matrix.shape):
+                yield part.format.decode(part.matrix[block])
+        source.release(tensor.begin, tensor.end)
 
     faults = Faults()
     if not found.finite:
         faults, zeros = look_for_faults(weights())
         found = replace(found, zeros=zeros)
     statistics = moments(found, weights)
-    source.release(tensor.begin, tensor.end)  # where there was a second pass
     if len(tensor.shape) < 2:
         rows = columns = np.zeros(0)
     elif not parts:
@@ -217,6 +230,6 @@ def _parts(source: MappedFile, tensor: StoredTensor) -> list[_Part]:
     parts, begin = [], tensor.begin
     for matrix in matrices:
         height, width = matrix.shape
-        parts.append(_Part(begin, format, matrix, np.zeros(height), np.zeros(width)))
+        parts.append(_Part(begin, format, matrix, np.full(height, 0.0), np.full(width, 0.0)))
         begin += matrix.nbytes
     return parts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -76,7 +75,7 @@ def totals(
     columns : float64 array (width,)
         To which the sums of the columns are added.
     fast : callable, optional
-        As :func:`fast_sums` gives it; default :func:`plain_sums`.
+        As :func:`.native.fast_sums` gives it; default :func:`plain_sums`.
     """
     found = np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])
     with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told of by whoever asks for the totals
@@ -87,19 +86,6 @@ def totals(
         low, high, zeros, l1, *higher = found.tolist()
         powers = np.array([rows.sum(), *higher])
     return Totals(matrix.size, low, high, int(zeros) if np.isfinite(l1) else 0, l1, powers)
-
-
-@cache
-def fast_sums() -> Sums | None:
-    """Import the compiled loops, or return None without the ``speed`` extra, or where a processor lacks too much."""
-    try:
-        from .compiled import float8, octets, sums, vectors
-    except ImportError:
-        return None
-    if not vectors.USABLE:
-        return None
-    of_bytes = float8.float8_sums if octets.USABLE else sums.sums
-    return lambda matrix, *found: (of_bytes if matrix.itemsize == 1 else sums.sums)(matrix, *found)
 
 
 def plain_sums(

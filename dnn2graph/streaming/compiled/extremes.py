@@ -13,17 +13,17 @@ import numpy as np
 from numba import njit
 
 from .bits import as_in, decoded, larger_signed, larger_unsigned, smaller_signed, stored, zeros_in
-from .vectors import LINE, largest_signed, largest_unsigned, line, smallest_signed, widest_vectors
+from .vectors import in_line, in_one_row, largest_signed, largest_unsigned, line, smallest_signed, widest_vectors
 
 
-@njit(nogil=True)
+@njit(error_model="numpy")
 def extremes(matrix: np.ndarray, left: int, right: int) -> tuple[int, int, int]:
     """Find what is stored between two columns as the smallest and as the largest number, and count zeros."""
     widest_vectors()
     if right - left == matrix.shape[1]:  # one long row has few weights beyond its last whole line
-        matrix = matrix.reshape(1, -1)
+        matrix = in_one_row(matrix)
         left, right = 0, matrix.shape[1]
-    step = LINE // matrix.itemsize
+    step = in_line(matrix)
     whole = left + (right - left) // step * step
     one = stored(matrix[0, left])
     ends, zeros = (one, one, one), 0
@@ -43,28 +43,28 @@ def extremes(matrix: np.ndarray, left: int, right: int) -> tuple[int, int, int]:
     return low, high, zeros
 
 
-@njit(nogil=True)
+@njit(error_model="numpy")
 def extended(ends: tuple[Any, Any, Any], integers: Any) -> tuple[Any, Any, Any]:
     """Let the largest integer, the largest without a sign, and the smallest reach as far as others: one or a vector."""
     most, least, nearest = ends
     return larger_signed(most, integers), larger_unsigned(least, integers), smaller_signed(nearest, integers)
 
 
-@njit(nogil=True)
+@njit(error_model="numpy")
 def reduced(ends: tuple[Any, Any, Any]) -> tuple[int, int, int]:
     """Give the three integers for three vectors of them."""
     most, least, nearest = ends
     return largest_signed(most), largest_unsigned(least), smallest_signed(nearest)
 
 
-@njit(nogil=True)
+@njit(error_model="numpy")
 def low_and_high(ends: tuple[int, int, int]) -> tuple[int, int]:
     """Tell what is stored as the smallest and as the largest number."""
     most, least, nearest = ends
     return least if least < 0 else nearest, most if most >= 0 else nearest
 
 
-@njit(nogil=True)
+@njit(error_model="numpy")
 def add_extremes(found: np.ndarray, matrix: np.ndarray, low: int, high: int, zeros: int) -> None:
     """Bring the extremes and zeros of some weights of a matrix into the totals."""
     found[0] = min(found[0], decoded(as_in(matrix, low)))

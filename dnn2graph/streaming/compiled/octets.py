@@ -28,6 +28,30 @@ def looked_up(context: Any, octets: Any, first: Any, second: Any) -> Any:
 
 
 @intrinsic
+def looked_up_in_half(context: Any, octets: Any, table: Any) -> Any:
+    """Look up the six lowest bits of each byte."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        octets, table = args
+        return called(build, "llvm.x86.avx512.permvar.qi.512", octets.type, [table, octets])
+
+    return octets(octets, table), generate
+
+
+@intrinsic
+def where_second(context: Any, values: Any, octets: Any) -> Any:
+    """Leave zero of bytes where others lie in the first half of a table."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        values, octets = args
+        zero = constant(octets.type, 0)
+        second = build.icmp_unsigned("!=", build.and_(octets, constant(octets.type, 0x40)), zero)
+        return build.select(second, values, constant(values.type, 0))
+
+    return values(values, octets), generate
+
+
+@intrinsic
 def products_added(context: Any, unsigned: Any, signed: Any, counts: Any) -> Any:
     """Add the products of bytes, four to each integer."""
 

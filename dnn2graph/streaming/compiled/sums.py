@@ -7,28 +7,32 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from . import PANEL
 from .bits import decoded
 from .extremes import add_extremes, extremes
-from .vectors import LANES, LINE, negative, no_numbers, prefetch, put, some, total, widest_vectors, with_powers
+from .vectors import LANES, in_line, negative, no_numbers, prefetch, put, some, total, widest_vectors, with_powers
 
-PANEL = 1 << 12  # columns summed in one go: their sums stay in the cache
 BLOCK = 4 * PANEL  # weights that are looked at twice: they stay in the cache
 
 
-@njit(nogil=True, cache=True)
-def sums(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, found: np.ndarray) -> None:
-    """Add to the sums of rows and of columns and to the totals; see :func:`..moments.plain_sums`."""
+@njit(error_model="numpy")
+def sums(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, found: np.ndarray, blank: np.ndarray) -> None:
+    """Add to the sums of rows and of columns and to the totals; see :func:`..moments.plain_sums`.
+
+    ``blank`` is a row of zeros.
+    """
     height, width = matrix.shape
-    blank = np.zeros(width, matrix.dtype)
     for left in range(0, width, PANEL):
         right = min(left + PANEL, width)
         step = max(1, BLOCK // (4 * (right - left))) * 4
-        for top in range(0, height, step):
+        top = 0
+        while top < height:
             bottom = min(top + step, height)
             sums_between(left, right, matrix[top:bottom], blank, rows[top:bottom], columns, found)
+            top = bottom
 
 
-@njit(nogil=True)
+@njit(error_model="numpy")
 def sums_between(
     left: int,
     right: int,
@@ -58,7 +62,7 @@ def sums_between(
         if left < whole:
             of_a = of_b = of_c = of_d = none
             for j in range(left, whole, LANES):
-                if not j % (LINE // a.itemsize):
+                if not j % in_line(a):
                     prefetch(a, j + 4 * width)
                     prefetch(b, j + 4 * width)
                     prefetch(c, j + 4 * width)
@@ -76,8 +80,13 @@ def sums_between(
             along = along[0] + w, along[1] + x, along[2] + y, along[3] + z
             columns[j] += (w + x) + (y + z)
             single = _with(_with(_with(_with(single, w), x), y), z)
-        for k in range(i, min(i + 4, height)):
-            rows[k] += along[k - i]
+        rows[i] += along[0]
+        if i + 1 < height:
+            rows[i + 1] += along[1]
+        if i + 2 < height:
+            rows[i + 2] += along[2]
+        if i + 3 < height:
+            rows[i + 3] += along[3]
         found[3] += (along[0] + along[1]) + (along[2] + along[3])
     found[3] -= 2 * (total(one[0] + other[0]) + single[0])
     found[4] += total(one[1] + other[1]) + single[1]
@@ -87,7 +96,7 @@ def sums_between(
     add_extremes(found, matrix, low, high, zeros)
 
 
-@njit(nogil=True)
+@njit(error_model="numpy")
 def _with(sums: tuple[Any, Any, Any, Any], values: Any) -> tuple[Any, Any, Any, Any]:
     """Add numbers, or vectors of them, to the sum of those that are negative and to the sums of powers."""
     below, second, third, fourth = sums

@@ -12,9 +12,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import extending, njit, types
-from numba.core.cgutils import get_or_insert_function
+from numba.core.cgutils import get_or_insert_function, unpack_tuple
 from numba.core.registry import cpu_target
 from numba.extending import models, overload, register_model
+from numba.np.arrayobj import populate_array
 
 intrinsic: Any = extending.intrinsic  # what it makes is called with numbers, whatever its annotations say
 
@@ -94,6 +95,39 @@ def widest_vectors(context: Any) -> Any:
 # --- from memory and back --------------------------------------------------------------------------------------------
 
 
+@intrinsic
+def array_at(context: Any, place: Any, shape: Any) -> Any:
+    """Take what lies at a pointer as a contiguous array, aligned or not, which nobody owns."""
+    kind = types.Array(place.dtype, len(shape), "C", aligned=False)
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        return _array(context, build, kind, args[0], unpack_tuple(build, args[1]))
+
+    return kind(place, shape), generate
+
+
+@intrinsic
+def in_one_row(context: Any, matrix: Any) -> Any:
+    """Take a contiguous matrix as one of a single row."""
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        found = context.make_array(matrix)(context, build, args[0])
+        return _array(context, build, matrix, found.data, [found.nitems.type(1), found.nitems])
+
+    return matrix(matrix), generate
+
+
+def _array(context: Any, build: Any, kind: Any, data: Any, shape: list[Any]) -> Any:
+    array = context.make_array(kind)(context, build)
+    size = context.get_abi_sizeof(context.get_data_type(kind.dtype))
+    strides = [shape[0].type(size)]
+    for length in reversed(shape[1:]):
+        strides.insert(0, build.mul(strides[0], length))
+    data = build.bitcast(data, array.data.type)
+    populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+    return array._getvalue()
+
+
 def _place(context: Any, build: Any, array: Any, args: Any, kind: Any) -> Any:
     """Point to an item of a contiguous array, as to something of any kind."""
     data = context.make_array(array)(context, build, args[0]).data
@@ -121,6 +155,14 @@ def _taking(count: Callable[[Any], int]) -> Any:
 # Take items of a contiguous array, from some item on: as many as there are float64 in a vector, or 64 bytes.
 some = _taking(lambda element: LANES)
 line = _taking(lambda element: LINE * 8 // element.bitwidth)
+
+
+@intrinsic
+def in_line(context: Any, array: Any) -> Any:
+    """Count the items of an array that 64 bytes hold: a constant, which a range may have as its step."""
+    return types.intp(array), lambda context, build, signature, args: context.get_constant(
+        types.intp, LINE * 8 // array.dtype.bitwidth
+    )
 
 
 @intrinsic
@@ -185,7 +227,7 @@ def product_added(context: Any, one: Any, other: Any, total: Any) -> Any:
     return total(one, other, total), generate
 
 
-@njit(nogil=True)
+@njit(error_model="numpy")
 def with_powers(sums: tuple[Any, Any, Any], values: Any) -> tuple[Any, Any, Any]:
     """Add the second to fourth powers of numbers, or of vectors of them."""
     second, third, fourth = sums
