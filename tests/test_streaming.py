@@ -326,9 +326,9 @@ def test_memory_is_given_back_as_the_file_is_passed(rarely, saved, monkeypatch):
     monkeypatch.setattr(measure, "TILE", 1 << 10)
     given = []
     monkeypatch.setattr(tensors.MappedFile, "release", lambda self, *part: given.append(part))
-    measure_file(saved(a=gaussian(256, 16), b=gaussian(128, 16)), threads=1)  # 6 tiles of 64 rows, which take 4 kB
+    measure_file(saved(a=gaussian(256, 16), b=gaussian(128, 16)), threads=1)  # 6 tiles of 64 rows
     tiles = [end - begin for begin, end in given]
-    assert tiles == ([4096] * 6 if rarely == 0 else [4096, 4 * 4096])
+    assert tiles == ([8192] * 6 if rarely == 0 else [8192, 4 * 8192])
     assert [begin for begin, _ in given[1:]] == [end for _, end in given[:-1]]
 
 

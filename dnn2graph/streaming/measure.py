@@ -23,10 +23,10 @@ from .native import fast_sums
 from .result import Faults, MeasuredFile, MeasuredTensor, look_for_faults
 from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
 
-TILE = 1 << 23  # bytes that a thread takes on, at least, and then gives back: to wake a thread takes long
+TILE = 1 << 23  # bytes that a thread takes on, at least: to wake a thread takes long
 TILE_ROWS = 64  # at least, so that few sums of columns are added up
 RARELY = 64  # times as long as it takes to give memory back until that is done again: some machines take long for it
-LARGE = 1 << 25  # bytes of a file; from here on the compiled loop saves more than it costs to import or to compile
+LARGE = 1 << 25  # bytes of a file; from here on the compiled loop saves more than it costs to load
 LINE = 1 << 12  # weights in a row, where a tensor has no rows of its own
 
 
