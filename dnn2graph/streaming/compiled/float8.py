@@ -218,7 +218,7 @@ def _down(matrix: np.ndarray, left: int, right: int, down: np.ndarray, tables: n
     digits, more_digits = line(tables[DIGIT], 0), line(tables[DIGIT], LINE)
     scales = line(tables[SCALE], 0)
     first = stored(line(matrix[0], left))
-    ends, zeros = (first, first, first), 0
+    ends, zeros = (first, first), 0
     for j in range(left, right, LINE):
         a, b, c, d = line(matrix[0], j), line(matrix[1], j), line(matrix[2], j), line(matrix[3], j)
         e, f, g, h = line(matrix[4], j), line(matrix[5], j), line(matrix[6], j), line(matrix[7], j)
@@ -237,5 +237,5 @@ def _down(matrix: np.ndarray, left: int, right: int, down: np.ndarray, tables: n
             to_upper, to_lower = where_second(to_upper, first), where_second(to_lower, second)
             put(down, place, products_added(to_lower, of_lower, products_added(to_upper, of_upper, line(down, place))))
             place += LINE // 4
-    low, high = low_and_high(reduced(ends))
+    low, high = low_and_high(reduced(ends), matrix, left, right)
     return low, high, zeros

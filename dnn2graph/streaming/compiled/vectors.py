@@ -277,4 +277,4 @@ def _over(integers: str) -> Any:
 
 
 # Reduce a vector to one number.
-total, largest_signed, largest_unsigned, smallest_signed = _over("add"), _over("smax"), _over("umax"), _over("smin")
+total, largest_signed, largest_unsigned = _over("add"), _over("smax"), _over("umax")
