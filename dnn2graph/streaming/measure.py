@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,8 +25,10 @@ from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
 
 TILE = 1 << 23  # bytes that a thread takes on, at least: to wake a thread takes long
 TILE_ROWS = 64  # at least, so that few sums of columns are added up
-RARELY = 64  # times as long as it takes to give memory back until that is done again: some machines take long for it
-LARGE = 1 << 25  # bytes of a file; from here on the compiled loop saves more than it costs to load
+# Memory is given back when that was last done so many times as long ago as it took: some machines take a millisecond,
+RARELY = 64
+KEPT = 1 << 27  # but before it is so many bytes, or more than the largest tensor has.
+LARGE = 1 << 25  # bytes of a format in a file; from here on its compiled loop saves more than it costs to load
 LINE = 1 << 12  # weights in a row, where a tensor has no rows of its own
 
 
@@ -35,7 +37,9 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
 
     Weights are read once, where the system keeps the file, so that memory does not grow with it. They are decoded
     exactly (float64, float32, bfloat16, float16, float8_e4m3fn, float8_e5m2), and all sums are float64. With the
-    ``speed`` extra a thread measures 5 weights and more in a nanosecond where there is AVX-512, in whatever format.
+    ``speed`` extra a thread measures 5 weights and more in a nanosecond where there is AVX-512, in whatever format. The
+    first large file of a format waits some seconds for that to be compiled, which takes 300 MB; then it is kept, where
+    Python keeps what it compiles or, if nothing can be written there, among the user's caches.
 
     A tensor is taken as ``(out, in, *taps)``, as linear layers and convolutions store it. Then a row's sum is the
     in-strength that the tensor gives to a neuron or a channel, and a column's, over all taps, the out-strength, both as
@@ -81,7 +85,10 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
         raise InputError(f"threads={threads} must be at least 1")
     stored = stored_tensors(path)
     chosen = [tensor for tensor in stored if tensor.format is not None]
-    total, done = sum(tensor.nbytes for tensor in chosen), 0
+    sizes: Counter[Format | None] = Counter()
+    for tensor in chosen:
+        sizes[tensor.format] += tensor.nbytes
+    total, done = sizes.total(), 0
 
     def advance(count: int) -> None:
         nonlocal done
@@ -91,8 +98,7 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
 
     measured: list[MeasuredTensor] = []
     with _workers(threads) as apply:
-        formats = {tensor.format for tensor in chosen if tensor.format} if total >= LARGE else set()
-        fast = {format: fast_sums(format) for format in formats}
+        fast = {format: fast_sums(format) for format, size in sizes.items() if format and size >= LARGE}
         for file, tensors in groupby(chosen, key=lambda tensor: tensor.file):
             with mapped(file) as source:
                 measured += _measured(source, list(tensors), apply, fast, advance)
@@ -177,7 +183,7 @@ def _measured(
 
     to_do, to_tell = tee((tensor, _parts(source, tensor)) for tensor in tensors)
     done = iter(apply(measured, ((part, tile) for _, parts in to_do for part in parts for tile in part.tiles)))
-    largest, begin, due = max(tensor.nbytes for tensor in tensors), tensors[0].begin, 0.0
+    kept, begin, due = min(KEPT, max(tensor.nbytes for tensor in tensors)) - 2 * TILE, tensors[0].begin, 0.0
     for tensor, parts in to_tell:
         found, end = NOTHING, tensor.begin
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told by name
@@ -187,7 +193,7 @@ def _measured(
                     part.columns[:] += down
                     end += size
                     now = perf_counter()
-                    if now >= due or end - begin >= largest - 2 * TILE:
+                    if now >= due or end - begin >= kept:
                         source.release(begin, end)
                         begin, due = end, now + RARELY * (perf_counter() - now)
                     advance(size)
