@@ -594,6 +594,21 @@ def test_tables_are_written_in_every_format(suffix, saved, tmp_path):
 # --- is it a graph? --------------------------------------------------------------------------------------------------
 
 
+def test_the_command_measures_tensors_without_torch(saved):
+    """Which takes a second and 200 MB to import: more than to measure most files."""
+    path = saved(**{"norm.weight": torch.ones(3), "head.weight": torch.ones(2, 3)})
+    code = f"""
+import sys
+from dnn2graph.cli import main
+main(["measure", {os.fspath(path)!r}], standalone_mode=False)
+print("torch" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "measuring tensor by tensor" in told.stderr
+    assert "head.weight" in told.stdout
+    assert told.stdout.split()[-1] == "False"
+
+
 def test_shapes_tell_whether_a_file_can_become_a_graph(saved, tmp_path):
     chain = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     assert why_no_graph(saved("chain.safetensors", **chain.state_dict())) is None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError, WeightsError
 from ..graph import NeuralGraph
-from ..load.state_dict import without_prefixes
+from ..load.layers import without_prefixes
 from .measures import (
     ENTERED,
     LAYER,

@@ -19,7 +19,8 @@ from ..errors import InputError, WeightsError
 from ..graph import NeuralGraph
 from ..links import EdgeBlock, Links
 from ..links.sums import as_numpy
-from ..load.state_dict import read_state_dict, without_prefixes
+from ..load.layers import without_prefixes
+from ..load.state_dict import read_state_dict
 from ..measures.attributes import node_numbers
 from ..weights import Weights
 from .nodes import isolated_nodes

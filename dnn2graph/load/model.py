@@ -15,10 +15,11 @@ from ..graph import NeuralGraph, common_dtype
 from ..trace import from_torch
 from ..trace.inputs import as_arguments
 from .architecture import resolve_architecture
-from .chain import REMEDY, load_chain
+from .chain import load_chain
 from .files import existing_file
 from .formats import INDEX, ONNX, PROGRAM, SAFETENSORS, SUFFIXES, suffix_of, unknown
 from .huggingface import WEIGHTS, example_of, load_folder
+from .layers import REMEDY
 from .onnx import load_onnx
 from .program import load_program
 from .state_dict import load_weights, read_state_dict

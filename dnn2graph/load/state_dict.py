@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from ..errors import LoadError
 from .files import existing_file
 from .formats import INDEX, SAFETENSORS, STATE_DICTS, suffix_of
+from .layers import without_prefixes
 from .pickled import read_pickled
 from .safetensors import read_safetensors
 from .sharded import read_sharded
@@ -74,18 +75,6 @@ def _unwrapped(path: Path, stored: Any) -> dict[str, Tensor]:
         )
     # A plain dict also drops the version mark: torch then accepts batch norms of the time before they counted batches.
     return dict(stored)
-
-
-def without_prefixes(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop what DataParallel puts before every name, and torch.compile before some."""
-    names = list(state_dict)
-    while True:
-        shorter = [name.replace("_orig_mod.", "") for name in names]
-        if all(name.startswith("module.") for name in shorter):
-            shorter = [name.removeprefix("module.") for name in shorter]
-        if shorter == names or len(set(shorter)) < len(names):
-            return dict(zip(names, state_dict.values(), strict=True))
-        names = shorter
 
 
 def load_weights(model: nn.Module, state_dict: Mapping[str, Tensor], path: Path) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from ..errors import LoadError
-from ..load.chain import load_chain
+from ..load.layers import Shaped, layers_in_order
 from .tensors import stored_tensors
 
 CONFIG = "config.json"
@@ -26,14 +24,11 @@ def why_no_graph(path: str | Path) -> str | None:
     path = Path(path)
     if path.is_dir():
         return None if (path / CONFIG).is_file() else f"the folder '{path}' has no {CONFIG}"
-    shapes = {
-        tensor.name: torch.empty(
-            tensor.shape, dtype=getattr(torch, tensor.format.name) if tensor.format else torch.int64, device="meta"
-        )
-        for tensor in stored_tensors(path)
+    shaped = {
+        tensor.name: Shaped(tensor.shape, tensor.dtype, tensor.format is not None) for tensor in stored_tensors(path)
     }
     try:
-        load_chain(path, shapes, ordered=False)
+        layers_in_order(path, shaped, ordered=False)
     except LoadError as error:
         return str(error)
     return None
