@@ -190,6 +190,7 @@ def test_panels_and_tiles_leave_no_seam(compiled, use, saved, monkeypatch):
     use(compiled)
     monkeypatch.setattr(measure, "TILE_ROWS", 3)
     monkeypatch.setattr(measure, "TILE", 1)
+    monkeypatch.setattr(measure, "TILES", 1)
     monkeypatch.setattr(moments, "BLOCK", 1000)
     weights = gaussian(37, 8200)  # a panel and a few columns more
     path = saved(w=weights, v=weights.reshape(-1).clone())
@@ -323,7 +324,8 @@ def test_threads_take_on_a_tensor_before_the_last_is_done_but_not_all_of_them(sa
 def test_memory_is_given_back_as_the_file_is_passed(rarely, saved, monkeypatch):
     """After each tile where that takes no time, else before the tiles passed are as much as the largest tensor."""
     monkeypatch.setattr(measure, "RARELY", rarely)
-    monkeypatch.setattr(measure, "TILE", 1 << 10)
+    monkeypatch.setattr(measure, "TILE", 1)
+    monkeypatch.setattr(measure, "TILES", 1)
     given = []
     monkeypatch.setattr(tensors.MappedFile, "release", lambda self, *part: given.append(part))
     measure_file(saved(a=gaussian(256, 16), b=gaussian(128, 16)), threads=1)  # 6 tiles of 64 rows
@@ -483,6 +485,7 @@ def test_names_that_are_not_there_are_told_with_near_ones(saved):
 
 def test_progress_counts_bytes_up_to_the_total(saved, monkeypatch):
     monkeypatch.setattr(measure, "TILE", 1)
+    monkeypatch.setattr(measure, "TILES", 1)
     calls = []
     measure_file(
         saved(w=torch.ones(256, 8), v=torch.ones(5), i=torch.arange(3)), progress=lambda *call: calls.append(call)
@@ -496,6 +499,7 @@ def test_progress_counts_bytes_up_to_the_total(saved, monkeypatch):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_interruption_ends_it_soon_and_is_told_as_such(saved, monkeypatch, threads):
     monkeypatch.setattr(measure, "TILE", 1)
+    monkeypatch.setattr(measure, "TILES", 1)
     tiles = []
 
     def slow(*args):

@@ -23,7 +23,8 @@ from .native import fast_sums
 from .result import Faults, MeasuredFile, MeasuredTensor, look_for_faults
 from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
 
-TILE = 1 << 23  # bytes that a thread takes on, at least: to wake a thread takes long
+TILES = 1 << 24  # bytes that all threads together have in hand, or more
+TILE = 1 << 21  # that a thread takes on, at least: to wake a thread takes long
 TILE_ROWS = 64  # at least, so that few sums of columns are added up
 # Memory is given back when that was last done so many times as long ago as it took: some machines take a millisecond,
 RARELY = 64
@@ -101,7 +102,8 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
         fast = {format: fast_sums(format) for format, size in sizes.items() if format and size >= LARGE}
         for file, tensors in groupby(chosen, key=lambda tensor: tensor.file):
             with mapped(file) as source:
-                measured += _measured(source, list(tensors), apply, fast, advance)
+                size = max(TILE, TILES // threads)
+                measured += _measured(source, list(tensors), apply, size, fast, advance)
     return MeasuredFile(tuple(measured), tuple(tensor for tensor in stored if tensor.format is None))
 
 
@@ -128,7 +130,7 @@ def _workers(threads: int) -> Iterator[Map]:
         begun: deque[Future[Any]] = deque()
         for part in parts:
             begun.append(pool.submit(function, part))
-            if len(begun) > 3 * threads:  # some to wait for a thread, some for whoever asks; not all there are
+            if len(begun) > threads + 2:  # one to wait for a thread, one for whoever asks; not all there are
                 yield begun.popleft().result()
         while begun:
             yield begun.popleft().result()
@@ -159,10 +161,9 @@ class _Part:
     rows: np.ndarray
     columns: np.ndarray
 
-    @property
-    def tiles(self) -> list[slice]:
+    def tiles(self, size: int) -> list[slice]:
         """What a thread takes on at a time: so many rows."""
-        step = max(TILE_ROWS, TILE // self.matrix[0].nbytes)
+        step = max(TILE_ROWS, size // self.matrix[0].nbytes)
         height = len(self.matrix)
         return [slice(begin, min(begin + step, height)) for begin in range(0, height, step)]
 
@@ -171,6 +172,7 @@ def _measured(
     source: MappedFile,
     tensors: Sequence[StoredTensor],
     apply: Map,
+    size: int,
     fast: Mapping[Format, Sums | None],
     advance: Callable[[int], None],
 ) -> Iterator[MeasuredTensor]:
@@ -182,21 +184,21 @@ def _measured(
         return totals(matrix, part.format, part.rows[tile], down, fast.get(part.format)), down, matrix.nbytes
 
     to_do, to_tell = tee((tensor, _parts(source, tensor)) for tensor in tensors)
-    done = iter(apply(measured, ((part, tile) for _, parts in to_do for part in parts for tile in part.tiles)))
-    kept, begin, due = min(KEPT, max(tensor.nbytes for tensor in tensors)) - 2 * TILE, tensors[0].begin, 0.0
+    done = iter(apply(measured, ((part, tile) for _, parts in to_do for part in parts for tile in part.tiles(size))))
+    kept, begin, due = min(KEPT, max(tensor.nbytes for tensor in tensors)) - TILES, tensors[0].begin, 0.0
     for tensor, parts in to_tell:
         found, end = NOTHING, tensor.begin
         with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told by name
             for part in parts:
-                for of_tile, down, size in islice(done, len(part.tiles)):  # in order, however many threads there are
+                for of_tile, down, read in islice(done, len(part.tiles(size))):  # in order, however many threads
                     found += of_tile
                     part.columns[:] += down
-                    end += size
+                    end += read
                     now = perf_counter()
                     if now >= due or end - begin >= kept:
                         source.release(begin, end)
                         begin, due = end, now + RARELY * (perf_counter() - now)
-                    advance(size)
+                    advance(read)
         yield _put_together(source, tensor, parts, found)
 
 
