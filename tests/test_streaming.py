@@ -323,15 +323,16 @@ def test_threads_take_on_a_tensor_before_the_last_is_done_but_not_all_of_them(sa
 @pytest.mark.parametrize("rarely", [0, np.inf])
 def test_memory_is_given_back_as_the_file_is_passed(rarely, saved, monkeypatch):
     """After each tile where that takes no time, else before the tiles passed are as much as the largest tensor."""
-    monkeypatch.setattr(measure, "RARELY", rarely)
+    monkeypatch.setattr(tensors, "RARELY", rarely)
     monkeypatch.setattr(measure, "TILE", 1)
     monkeypatch.setattr(measure, "TILES", 1)
     given = []
     monkeypatch.setattr(tensors.MappedFile, "release", lambda self, *part: given.append(part))
-    measure_file(saved(a=gaussian(256, 16), b=gaussian(128, 16)), threads=1)  # 6 tiles of 64 rows
-    tiles = [end - begin for begin, end in given]
-    assert tiles == ([8192] * 6 if rarely == 0 else [8192, 4 * 8192])
-    assert [begin for begin, _ in given[1:]] == [end for _, end in given[:-1]]
+    path = saved(a=gaussian(256, 16), b=gaussian(128, 16))  # 6 tiles of 64 rows
+    measure_file(path, threads=1)
+    tile, last = 64 * 16 * 8, path.stat().st_size
+    assert [end for _, end in given] == [last - tile * rest for rest in (range(5, -1, -1) if rarely == 0 else (5, 1))]
+    assert [begin for begin, _ in given] == [0, *(end for _, end in given[:-1])]
 
 
 @PASSES
@@ -512,9 +513,11 @@ def test_an_interruption_ends_it_soon_and_is_told_as_such(saved, monkeypatch, th
 
     monkeypatch.setattr(measure, "totals", slow)
     path = saved(w=torch.ones(200 * measure.TILE_ROWS, 8))
+    before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         measure_file(path, threads=threads, progress=interrupted)
     assert len(tiles) < 100  # of 200
+    assert threading.active_count() == before
 
 
 def test_measuring_a_file_waits_for_no_torch(saved):

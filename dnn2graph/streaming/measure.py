@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import groupby, islice, tee
+from itertools import groupby
 from pathlib import Path
-from time import perf_counter
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,13 +20,11 @@ from .moments import NOTHING, Sums, Totals, blocks, moments, totals
 from .native import fast_sums
 from .result import Faults, MeasuredFile, MeasuredTensor, look_for_faults
 from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
+from .threads import in_threads
 
 TILES = 1 << 24  # bytes that all threads together have in hand, or more
 TILE = 1 << 21  # that a thread takes on, at least: to wake a thread takes long
 TILE_ROWS = 64  # at least, so that few sums of columns are added up
-# Memory is given back when that was last done so many times as long ago as it took: some machines take a millisecond,
-RARELY = 64
-KEPT = 1 << 27  # but before it is so many bytes, or more than the largest tensor has.
 LARGE = 1 << 25  # bytes of a format in a file; from here on its compiled loop saves more than it costs to load
 LINE = 1 << 12  # weights in a row, where a tensor has no rows of its own
 
@@ -98,12 +94,10 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
             progress(done, total)
 
     measured: list[MeasuredTensor] = []
-    with _workers(threads) as apply:
-        fast = {format: fast_sums(format) for format, size in sizes.items() if format and size >= LARGE}
-        for file, tensors in groupby(chosen, key=lambda tensor: tensor.file):
-            with mapped(file) as source:
-                size = max(TILE, TILES // threads)
-                measured += _measured(source, list(tensors), apply, size, fast, advance)
+    fast = {format: fast_sums(format) for format, size in sizes.items() if format and size >= LARGE}
+    for file, tensors in groupby(chosen, key=lambda tensor: tensor.file):
+        with mapped(file) as source:
+            measured += _measured(source, list(tensors), threads, fast, advance)
     return MeasuredFile(tuple(measured), tuple(tensor for tensor in stored if tensor.format is None))
 
 
@@ -115,91 +109,77 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
-
-
-@contextmanager
-def _workers(threads: int) -> Iterator[Map]:
-    """Yield what applies a function to each of some parts, in order, with so many threads; an error ends them soon."""
-    if threads == 1:
-        yield map
-        return
-    pool = ThreadPoolExecutor(threads)
-
-    def apply(function: Callable[[Any], Any], parts: Iterable[Any]) -> Iterator[Any]:
-        begun: deque[Future[Any]] = deque()
-        for part in parts:
-            begun.append(pool.submit(function, part))
-            if len(begun) > threads + 2:  # one to wait for a thread, one for whoever asks; not all there are
-                yield begun.popleft().result()
-        while begun:
-            yield begun.popleft().result()
-
-    try:
-        yield apply
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
 @dataclass(frozen=True, eq=False)
 class _Part:
     """Weights of a tensor that lie in their file as a matrix does.
 
     Attributes
     ----------
-    begin : int
-        Byte of the file where they begin.
     format : Format
     matrix : array (height, width) of the format's bits
     rows, columns : float64 array (height,), (width,)
         To which their sums are added.
     """
 
-    begin: int
     format: Format
     matrix: np.ndarray
     rows: np.ndarray
     columns: np.ndarray
 
     def tiles(self, size: int) -> list[slice]:
-        """What a thread takes on at a time: so many rows."""
+        """Cut the rows into tiles of so many bytes or more."""
         step = max(TILE_ROWS, size // self.matrix[0].nbytes)
         height = len(self.matrix)
         return [slice(begin, min(begin + step, height)) for begin in range(0, height, step)]
 
 
+class _Work(NamedTuple):
+    """What a thread takes on at a time: some rows of a part of a tensor."""
+
+    parts: Sequence[_Part]  # all of the tensor's
+    part: _Part
+    rows: slice
+
+
 def _measured(
     source: MappedFile,
     tensors: Sequence[StoredTensor],
-    apply: Map,
-    size: int,
+    threads: int,
     fast: Mapping[Format, Sums | None],
     advance: Callable[[int], None],
 ) -> Iterator[MeasuredTensor]:
     """Measure the tensors of a file one after another; threads go on to the next before a tensor's tiles are done."""
 
-    def measured(work: tuple[_Part, slice]) -> tuple[Totals, np.ndarray, int]:
-        part, tile = work
-        matrix, down = part.matrix[tile], np.full(len(part.columns), 0.0)
-        return totals(matrix, part.format, part.rows[tile], down, fast.get(part.format)), down, matrix.nbytes
-
-    to_do, to_tell = tee((tensor, _parts(source, tensor)) for tensor in tensors)
-    done = iter(apply(measured, ((part, tile) for _, parts in to_do for part in parts for tile in part.tiles(size))))
-    kept, begin, due = min(KEPT, max(tensor.nbytes for tensor in tensors)) - TILES, tensors[0].begin, 0.0
-    for tensor, parts in to_tell:
-        found, end = NOTHING, tensor.begin
-        with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told by name
+    def tiles() -> Iterator[_Work]:
+        for tensor in tensors:
+            parts = _parts(source, tensor)
             for part in parts:
-                for of_tile, down, read in islice(done, len(part.tiles(size))):  # in order, however many threads
+                for rows in part.tiles(max(TILE, TILES // threads)):
+                    yield _Work(parts, part, rows)
+
+    def measured(work: _Work) -> tuple[_Work, Totals, np.ndarray]:
+        part, down = work.part, np.full(work.part.columns.shape, 0.0)
+        matrix, along = part.matrix[work.rows], part.rows[work.rows]
+        return work, totals(matrix, part.format, along, down, fast.get(part.format)), down
+
+    held = max(tensor.nbytes for tensor in tensors) - TILES  # and what threads have in hand is as much as the largest
+    with closing(in_threads(measured, tiles(), threads)) as done:
+        of_tensors = groupby(done, key=lambda result: result[0].parts)
+        for tensor in tensors:
+            if not tensor.size:
+                yield _put_together(source, tensor, [], NOTHING)
+                continue
+            parts, results = next(of_tensors)
+            found, end = NOTHING, tensor.begin
+            for work, of_tile, down in results:  # in order, however many threads there are
+                read = work.part.matrix[work.rows].nbytes
+                end += read
+                with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told by name
                     found += of_tile
-                    part.columns[:] += down
-                    end += read
-                    now = perf_counter()
-                    if now >= due or end - begin >= kept:
-                        source.release(begin, end)
-                        begin, due = end, now + RARELY * (perf_counter() - now)
-                    advance(read)
-        yield _put_together(source, tensor, parts, found)
+                    work.part.columns[:] += down
+                source.passed(end, held)
+                advance(read)
+            yield _put_together(source, tensor, parts, found)
 
 
 def _put_together(source: MappedFile, tensor: StoredTensor, parts: Sequence[_Part], found: Totals) -> MeasuredTensor:
@@ -235,9 +215,4 @@ def _parts(source: MappedFile, tensor: StoredTensor) -> list[_Part]:
     else:
         whole = len(bits) // LINE * LINE
         matrices = [part for part in (bits[:whole].reshape(-1, LINE), bits[None, whole:]) if part.size]
-    parts, begin = [], tensor.begin
-    for matrix in matrices:
-        height, width = matrix.shape
-        parts.append(_Part(begin, format, matrix, np.full(height, 0.0), np.full(width, 0.0)))
-        begin += matrix.nbytes
-    return parts
+    return [_Part(format, matrix, *(np.full(length, 0.0) for length in matrix.shape)) for matrix in matrices]

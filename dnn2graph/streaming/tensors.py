@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from .formats import FORMATS, Format
 SUFFIX = ".safetensors"
 INDEX = ".safetensors.index.json"
 DAMAGED = "it is truncated, corrupt or no safetensors file; copy it again"
+HELD = 1 << 27  # bytes of memory of a file, at most
+RARELY = 64  # times as long as it takes to give memory back, until that is done again
 LONGEST = 1 << 16  # axis beside one of length 0: else a header alone could ask for any memory for its sums
 
 
@@ -164,12 +167,24 @@ class MappedFile:
         self.path = path
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._held_from, self._due = 0, 0.0
         if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_SEQUENTIAL)
 
     def bits(self, tensor: StoredTensor, format: Format) -> np.ndarray:
         """View the bits of a tensor, flat."""
         return np.frombuffer(self._map, format.bits, tensor.size, tensor.begin)
+
+    def passed(self, end: int, held: int) -> None:
+        """Note that what lies before some byte is done with; its memory is given back soon, before it is too much.
+
+        To give memory back takes some microseconds in which all threads have to be asked, and on some virtual machines
+        a millisecond. So it is not done again at once, unless more than ``held`` bytes have come together.
+        """
+        now = perf_counter()
+        if now >= self._due or end - self._held_from >= min(held, HELD):
+            self.release(self._held_from, end)
+            self._held_from, self._due = end, now + RARELY * (perf_counter() - now)
 
     def release(self, begin: int, end: int) -> None:
         """Give back the memory of some bytes; the system keeps them and they can be read again."""

@@ -232,7 +232,8 @@ def with_powers(sums: tuple[Any, Any, Any], values: Any) -> tuple[Any, Any, Any]
     """Add the second to fourth powers of numbers, or of vectors of them."""
     second, third, fourth = sums
     square = values * values
-    return second + square, product_added(square, values, third), product_added(square, square, fourth)
+    second = product_added(values, values, second)  # no slower than to add the square, and faster beside other sums
+    return second, product_added(square, values, third), product_added(square, square, fourth)
 
 
 @intrinsic
