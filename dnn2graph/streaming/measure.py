@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..progress import Progress
 from .formats import Format
-from .moments import NOTHING, Sums, Totals, blocks, moments, totals
+from .moments import NOTHING, Sums, Totals, blocks, moments, totals, written_zeros
 from .native import fast_sums
 from .result import Faults, MeasuredFile, MeasuredTensor, look_for_faults
 from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
@@ -158,7 +158,7 @@ def _measured(
                     yield _Work(parts, part, rows)
 
     def measured(work: _Work) -> tuple[_Work, Totals, np.ndarray]:
-        part, down = work.part, np.full(work.part.columns.shape, 0.0)
+        part, down = work.part, written_zeros(len(work.part.columns))
         matrix, along = part.matrix[work.rows], part.rows[work.rows]
         return work, totals(matrix, part.format, along, down, fast.get(part.format)), down
 
@@ -215,4 +215,4 @@ def _parts(source: MappedFile, tensor: StoredTensor) -> list[_Part]:
     else:
         whole = len(bits) // LINE * LINE
         matrices = [part for part in (bits[:whole].reshape(-1, LINE), bits[None, whole:]) if part.size]
-    return [_Part(format, matrix, *(np.full(length, 0.0) for length in matrix.shape)) for matrix in matrices]
+    return [_Part(format, matrix, *(written_zeros(length) for length in matrix.shape)) for matrix in matrices]

@@ -88,6 +88,17 @@ def totals(
     return Totals(matrix.size, low, high, int(zeros) if np.isfinite(l1) else 0, l1, powers)
 
 
+def written_zeros(size: int, dtype: str = "f8") -> np.ndarray:
+    """Make zeros as ``numpy.zeros`` does, but in memory that is the thread's own at once.
+
+    Else the system gives it at the first write, and asks all threads of the process before: on some virtual machines
+    each page takes a millisecond.
+    """
+    found = np.empty(size, dtype)
+    found.fill(0)
+    return found
+
+
 def plain_sums(
     decode: Callable[[np.ndarray], np.ndarray],
     matrix: np.ndarray,

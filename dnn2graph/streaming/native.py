@@ -18,7 +18,7 @@ from ..errors import ExportError
 from ..export.files import replacing
 from .compiled import NAME, PANEL, ROWS
 from .formats import Format
-from .moments import Sums
+from .moments import Sums, written_zeros
 
 DIGEST = sha256().digest_size
 FUNCTION = CFUNCTYPE(None, c_void_p, c_ssize_t, c_ssize_t, *[c_void_p] * 6)  # lets other threads run meanwhile
@@ -94,7 +94,7 @@ def _loaded(code: bytes) -> Sums:
 
     def apply(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, found: np.ndarray) -> None:
         height, width = matrix.shape
-        blank, down = np.full(width, 0, matrix.dtype), np.full(2 * width, 0, np.int32)
+        blank, down = written_zeros(width, matrix.dtype.str), written_zeros(2 * width, "i4")
         beyond = np.empty((ROWS, PANEL), matrix.dtype)
         arrays = rows, columns, found, blank, down, beyond
         function(matrix.ctypes.data, height, width, *(each.ctypes.data for each in arrays))
