@@ -42,12 +42,8 @@ def machine_code(format: Format) -> bytes:
         processor, features, opt=3, reloc=reloc, codemodel="jitdefault", jit=True
     )
     # As nobody else calls these functions, LLVM finds that none of them fails, and drops what would tell Python of it.
-    passes = llvm.create_new_module_pass_manager()
-    passes.add_ipsccp_pass()
-    passes.add_simplify_cfg_pass()
-    passes.add_global_dead_code_eliminate_pass()
-    passes.add_strip_dead_prototype_pass()
-    passes.run(module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    builder.getModulePassManager().run(module, builder)
     needed = {each.name for each in module.functions if each.is_declaration and not each.name.startswith("llvm.")}
     return b"" if needed else machine.emit_object(module)  # what is numba's is not there when the code is used
 
