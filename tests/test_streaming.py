@@ -324,6 +324,7 @@ def test_threads_take_on_a_tensor_before_the_last_is_done_but_not_all_of_them(sa
 def test_memory_is_given_back_as_the_file_is_passed(rarely, saved, monkeypatch):
     """After each tile where that takes no time, else before the tiles passed are as much as the largest tensor."""
     monkeypatch.setattr(tensors, "RARELY", rarely)
+    monkeypatch.setattr(tensors, "HUGE", 1)
     monkeypatch.setattr(measure, "TILE", 1)
     monkeypatch.setattr(measure, "TILES", 1)
     given = []

@@ -22,6 +22,7 @@ from .formats import FORMATS, Format
 SUFFIX = ".safetensors"
 INDEX = ".safetensors.index.json"
 DAMAGED = "it is truncated, corrupt or no safetensors file; copy it again"
+HUGE = 1 << 21  # bytes of a large page, which is not to be taken apart
 HELD = 1 << 27  # bytes of memory of a file, at most
 RARELY = 64  # times as long as it takes to give memory back, until that is done again
 LONGEST = 1 << 16  # axis beside one of length 0: else a header alone could ask for any memory for its sums
@@ -181,7 +182,7 @@ class MappedFile:
         To give memory back takes some microseconds in which all threads have to be asked, and on some virtual machines
         a millisecond. So it is not done again at once, unless more than ``held`` bytes have come together.
         """
-        now = perf_counter()
+        now, end = perf_counter(), end // HUGE * HUGE
         if now >= self._due or end - self._held_from >= min(held, HELD):
             self.release(self._held_from, end)
             self._held_from, self._due = end, now + RARELY * (perf_counter() - now)
