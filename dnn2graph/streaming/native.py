@@ -10,6 +10,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from .compiled import NAME, PANEL, ROWS
 from .formats import Format
 from .moments import Sums, written_zeros
 
+WIDE = 1 << 16  # columns, up to which a thread keeps its room
 DIGEST = sha256().digest_size
 FUNCTION = CFUNCTYPE(None, c_void_p, c_ssize_t, c_ssize_t, *[c_void_p] * 6)  # lets other threads run meanwhile
 
@@ -80,6 +82,16 @@ def _folders() -> Iterator[Path]:
         yield (Path(told) if told else Path.home() / ".cache") / "dnn2graph"
 
 
+class _Room:
+    """What the pass needs beside what it is given; it leaves zeros where there were."""
+
+    def __init__(self, width: int, dtype: np.dtype) -> None:
+        self.width = width
+        blank, down = written_zeros(width, dtype.str), written_zeros(2 * width, "i4")
+        self.arrays = blank, down, np.empty((ROWS, PANEL), dtype)
+        self.places = [each.ctypes.data for each in self.arrays]
+
+
 def _loaded(code: bytes) -> Sums:
     import llvmlite.binding as llvm
 
@@ -92,11 +104,15 @@ def _loaded(code: bytes) -> Sums:
     function: Any = FUNCTION(engine.get_function_address(NAME))
     function.engine = engine  # owns the code
 
+    kept = local()  # to make room anew for each call takes a good part of the time
+
     def apply(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, found: np.ndarray) -> None:
         height, width = matrix.shape
-        blank, down = written_zeros(width, matrix.dtype.str), written_zeros(2 * width, "i4")
-        beyond = np.empty((ROWS, PANEL), matrix.dtype)
-        arrays = rows, columns, found, blank, down, beyond
-        function(matrix.ctypes.data, height, width, *(each.ctypes.data for each in arrays))
+        room = getattr(kept, "room", None)
+        if room is None or room.width != width:
+            room = _Room(width, matrix.dtype)
+            kept.room = room if width <= WIDE else None
+        given = [each.ctypes.data for each in (matrix, rows, columns, found)]
+        function(given[0], height, width, *given[1:], *room.places)
 
     return apply
