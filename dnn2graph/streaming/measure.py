@@ -172,11 +172,11 @@ def _measured(
             parts, results = next(of_tensors)
             found, end = NOTHING, tensor.begin
             for work, of_tile, down in results:  # in order, however many threads there are
-                read = work.part.matrix[work.rows].nbytes
-                end += read
                 with np.errstate(invalid="ignore", over="ignore"):  # NaN and infinity are told by name
                     found += of_tile
                     work.part.columns[:] += down
+                read = of_tile.size * work.part.matrix.itemsize
+                end += read
                 source.passed(end, held)
                 advance(read)
             yield _put_together(source, tensor, parts, found)
@@ -201,7 +201,9 @@ def _put_together(source: MappedFile, tensor: StoredTensor, parts: Sequence[_Par
     elif not parts:
         rows, columns = np.zeros(tensor.shape[0]), np.zeros(tensor.shape[1])
     else:
-        rows, columns = parts[0].rows, parts[0].columns.reshape(tensor.shape[1], -1).sum(1)  # over the taps
+        rows, columns = parts[0].rows, parts[0].columns
+        if len(columns) > tensor.shape[1]:
+            columns = columns.reshape(tensor.shape[1], -1).sum(1)  # over the taps
     return MeasuredTensor(tensor, statistics, found.zeros, faults, rows, columns)
 
 
