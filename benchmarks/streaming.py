@@ -32,7 +32,10 @@ def run(smoke: bool) -> Iterator[Figure]:
         for dtype in FORMATS:
             _write(path, dtype, gigabytes)
             yield from _speed(path, dtype, smoke)
-            yield _memory(path, dtype)
+            yield _memory(path, str(dtype).removeprefix("torch."), VOCABULARY * SIDE * dtype.itemsize)
+        small = torch.randn(1024, 1024)
+        save_file({f"layers.{number}.weight": small.clone() for number in range(round(gigabytes * 200))}, path)
+        yield _memory(path, "small tensors of float32", small.nbytes)
 
 
 def _write(path: Path, dtype: torch.dtype, gigabytes: float) -> None:
@@ -121,7 +124,7 @@ def _statistics(tensor: Tensor) -> list[Tensor]:
     return [mean, std, *powers, *sums, *(each.std(correction=0) for each in sums), *rest]
 
 
-def _memory(path: Path, dtype: torch.dtype) -> Figure:
+def _memory(path: Path, what: str, largest: int) -> Figure:
     """Take the peak of a process that measures the file, beyond what it had when it began."""
     code = f"""
 import os
@@ -133,9 +136,7 @@ measure_file({os.fspath(path)!r}, threads={THREADS})
 print(peak() - before)
 """
     (grown,) = in_fresh_process(code)
-    largest = VOCABULARY * SIDE * dtype.itemsize
     whole = path.stat().st_size
     note = f"{grown / 1e6:.0f} MB; the largest tensor has {largest / 1e6:.0f} MB, the file {whole / 1e6:.0f}"
-    name = str(dtype).removeprefix("torch.")
     peer = "the largest tensor + 100 MB"
-    return Figure(f"memory of measuring a file, {name}", peer, grown / (largest + 1e8), 1, "of it", note, True)
+    return Figure(f"memory of measuring a file, {what}", peer, grown / (largest + 1e8), 1, "of it", note, True)

@@ -162,7 +162,7 @@ def _measured(
         matrix, along = part.matrix[work.rows], part.rows[work.rows]
         return work, totals(matrix, part.format, along, down, fast.get(part.format)), down
 
-    held = max(tensor.nbytes for tensor in tensors) - TILES  # and what threads have in hand is as much as the largest
+    held = max(tensor.nbytes for tensor in tensors) - TILES  # with what threads have in hand, as much as the largest
     with closing(in_threads(measured, tiles(), threads)) as done:
         of_tensors = groupby(done, key=lambda result: result[0].parts)
         for tensor in tensors:

@@ -30,7 +30,7 @@ FUNCTION = CFUNCTYPE(None, c_void_p, c_ssize_t, c_ssize_t, *[c_void_p] * 6)  # l
 def fast_sums(format: Format) -> Sums | None:
     """Give the compiled pass, or None without the ``speed`` extra, or where a processor lacks too much.
 
-    The first call of all compiles for some seconds.
+    The first call of all for a format compiles for some seconds.
     """
     try:
         code = _code(format)
@@ -103,8 +103,7 @@ def _loaded(code: bytes) -> Sums:
     engine.finalize_object()
     function: Any = FUNCTION(engine.get_function_address(NAME))
     function.engine = engine  # owns the code
-
-    kept = local()  # to make room anew for each call takes a good part of the time
+    kept = local()  # a thread's room: to make it anew for each tile is seen in the time that a file takes
 
     def apply(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, found: np.ndarray) -> None:
         height, width = matrix.shape

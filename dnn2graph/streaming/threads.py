@@ -22,6 +22,8 @@ def in_threads(
 
 
 class _Shared(Generic[Part, Result]):
+    """Parts that threads share, and what they have made of some of them."""
+
     def __init__(self, function: Callable[[Part], Result], parts: Iterable[Part], threads: int) -> None:
         self._function, self._parts, self._threads = function, enumerate(parts), threads
         self._changed = Condition()  # whose lock is held by whoever reads or changes what follows

@@ -1,8 +1,9 @@
 """The pass over float8 weights, for processors that look up and multiply bytes. Needs numba.
 
 Such a weight is a whole number of units, and that is a product of two bytes: a digit with a sign, and a scale, which is
-a power of two. So sums of rows, of columns and of absolute values are sums of such products, exact in integers. Higher
-powers need float64, but of such a weight in float64 only two bytes are not zero. All these bytes are looked up.
+a power of two; where weights are large, it is taken over a factor. So sums of rows, of columns and of absolute values
+are sums of such products, exact in integers. Higher powers need float64, but of such a weight in float64 only two bytes
+are not zero. All these bytes are looked up.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from .vectors import LINE, constant, intrinsic, line, no_numbers, prefetch, put,
 BROAD = 256  # columns from which on this is faster than the general pass
 OFTEN = 1 << 17  # rows after which sums of columns are taken out of 32 bits: eight weights add 114 688 at most
 SIGNIFICANT = {"float8_e4m3fn": 4, "float8_e5m2": 3}  # binary digits of a weight
-FIRST = {types.uint8: 0, types.int8: 12}  # place of 0, by how a format is stored: two halves of the tables do for most
+FIRST = {types.uint8: 0, types.int8: 12}  # place of the weight 0 in tables, by how a format is stored: see _tables
 DIGIT, SCALE, UPPER, LOWER = range(4)  # rows of the tables
 
 
@@ -89,6 +90,8 @@ def _add_columns(down: np.ndarray, columns: np.ndarray, width: int, unit: float,
 
 def _tables(format: Format) -> tuple[np.ndarray, int, float, float]:
     """List bytes by the places of weights without a sign.
+
+    Places are the bits of weights, moved so that both halves hold as many weights as digits and scales allow.
 
     Returns
     -------
