@@ -151,11 +151,13 @@ def _measured(
     """Measure the tensors of a file one after another; threads go on to the next before a tensor's tiles are done."""
 
     def tiles() -> Iterator[_Work]:
+        left = sum(tensor.nbytes for tensor in tensors)
         for tensor in tensors:
             parts = _parts(source, tensor)
             for part in parts:
-                for rows in part.tiles(max(TILE, TILES // threads)):
+                for rows in part.tiles(max(TILE, min(TILES, left // 4) // threads)):  # so that all end together
                     yield _Work(parts, part, rows)
+                left -= part.matrix.nbytes
 
     def measured(work: _Work) -> tuple[_Work, Totals, np.ndarray]:
         part, down = work.part, written_zeros(len(work.part.columns))

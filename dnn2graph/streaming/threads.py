@@ -73,7 +73,7 @@ class _Shared(Generic[Part, Result]):
 
     @property
     def _far_ahead(self) -> bool:
-        return len(self._made) >= self._threads
+        return len(self._made) >= self._threads + 2  # as parts take their time, not all alike
 
     def _take_on(self) -> bool:
         """Do the next part; False if there is none."""
