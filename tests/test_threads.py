@@ -78,6 +78,5 @@ def test_who_stops_asking_stops_the_others(threads):
     taken = []
     results = in_threads(taken.append, range(1000), threads)
     assert list(islice(results, 3)) == [None] * 3
-    results.close()
-    time.sleep(0.01)
+    results.close()  # waits for whoever is at work
     assert len(taken) < 50

@@ -44,12 +44,9 @@ def load_chain(path: Path, state_dict: Mapping[str, Tensor], ordered: bool) -> t
 
     Parameters
     ----------
-    path : Path
-        For error messages.
+    path, ordered
+        As :func:`.layers.layers_in_order` takes them.
     state_dict : mapping from name to tensor
-    ordered : bool
-        Whether the file keeps the order in which layers were made. If not, the order is that of numbered names, or
-        the only one that shapes allow.
 
     Returns
     -------

@@ -35,7 +35,7 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
     Weights are read once, where the system keeps the file, so that memory does not grow with it. They are decoded
     exactly (float64, float32, bfloat16, float16, float8_e4m3fn, float8_e5m2), and all sums are float64. With the
     ``speed`` extra a thread measures 5 weights and more in a nanosecond where there is AVX-512, in whatever format. The
-    first large file of a format waits some seconds for that to be compiled, which takes 300 MB; then it is kept, where
+    first large file of a format waits some seconds for that to be compiled, which takes 200 MB; then it is kept, where
     Python keeps what it compiles or, if nothing can be written there, among the user's caches.
 
     A tensor is taken as ``(out, in, *taps)``, as linear layers and convolutions store it. Then a row's sum is the

@@ -1,4 +1,6 @@
-"""The pass over a matrix of weights as compiled loops, which take each weight from memory once. All of it needs numba.
+"""The pass over a matrix of weights as compiled loops, which take each weight from memory once.
+
+The modules of this package need numba; the package itself does not, so that what it says can be asked without.
 
 They compute what :func:`dnn2graph.streaming.moments.plain_sums` does, whose lines say it more plainly. Weights are
 taken as vectors (:mod:`.vectors`), and these as numbers in float64 or as their bits (:mod:`.bits`). From there it goes
