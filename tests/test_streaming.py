@@ -72,6 +72,13 @@ def saved(tmp_path):
     return save
 
 
+def smallest_tiles(monkeypatch):
+    """Cut tensors into tiles of so many rows as there must be."""
+    monkeypatch.setattr(measure, "TILE", 1)
+    monkeypatch.setattr(measure, "TILES", 1)
+    monkeypatch.setattr(measure, "SHARE", np.inf)
+
+
 def gaussian(*shape, seed=0, mean=0.0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + mean
 
@@ -189,8 +196,7 @@ def test_nan_and_infinity_are_counted_and_leave_other_tensors_alone(compiled, us
 def test_panels_and_tiles_leave_no_seam(compiled, use, saved, monkeypatch):
     use(compiled)
     monkeypatch.setattr(measure, "TILE_ROWS", 3)
-    monkeypatch.setattr(measure, "TILE", 1)
-    monkeypatch.setattr(measure, "TILES", 1)
+    smallest_tiles(monkeypatch)
     monkeypatch.setattr(moments, "BLOCK", 1000)
     weights = gaussian(37, 8200)  # a panel and a few columns more
     path = saved(w=weights, v=weights.reshape(-1).clone())
@@ -325,8 +331,7 @@ def test_memory_is_given_back_as_the_file_is_passed(rarely, saved, monkeypatch):
     """After each tile where that takes no time, else before the tiles passed are as much as the largest tensor."""
     monkeypatch.setattr(tensors, "RARELY", rarely)
     monkeypatch.setattr(tensors, "HUGE", 1)
-    monkeypatch.setattr(measure, "TILE", 1)
-    monkeypatch.setattr(measure, "TILES", 1)
+    smallest_tiles(monkeypatch)
     given = []
     monkeypatch.setattr(tensors.MappedFile, "release", lambda self, *part: given.append(part))
     path = saved(a=gaussian(256, 16), b=gaussian(128, 16))  # 6 tiles of 64 rows
@@ -486,8 +491,7 @@ def test_names_that_are_not_there_are_told_with_near_ones(saved):
 
 
 def test_progress_counts_bytes_up_to_the_total(saved, monkeypatch):
-    monkeypatch.setattr(measure, "TILE", 1)
-    monkeypatch.setattr(measure, "TILES", 1)
+    smallest_tiles(monkeypatch)
     calls = []
     measure_file(
         saved(w=torch.ones(256, 8), v=torch.ones(5), i=torch.arange(3)), progress=lambda *call: calls.append(call)
@@ -500,8 +504,7 @@ def test_progress_counts_bytes_up_to_the_total(saved, monkeypatch):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_interruption_ends_it_soon_and_is_told_as_such(saved, monkeypatch, threads):
-    monkeypatch.setattr(measure, "TILE", 1)
-    monkeypatch.setattr(measure, "TILES", 1)
+    smallest_tiles(monkeypatch)
     tiles = []
 
     def slow(*args):

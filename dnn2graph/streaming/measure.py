@@ -22,7 +22,8 @@ from .result import Faults, MeasuredFile, MeasuredTensor, look_for_faults
 from .tensors import MappedFile, StoredTensor, mapped, stored_tensors
 from .threads import in_threads
 
-TILES = 1 << 24  # bytes that all threads together have in hand, or more
+TILES = 1 << 24  # bytes that all threads together have in hand, at least
+SHARE = 4  # or such a part of the largest tensor: the fewer tiles, the less is spent between them
 TILE = 1 << 21  # that a thread takes on, at least: to wake a thread takes long
 TILE_ROWS = 64  # at least, so that few sums of columns are added up
 LARGE = 1 << 25  # bytes of a format in a file; from here on its compiled loop saves more than it costs to load
@@ -34,9 +35,9 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
 
     Weights are read once, where the system keeps the file, so that memory does not grow with it. They are decoded
     exactly (float64, float32, bfloat16, float16, float8_e4m3fn, float8_e5m2), and all sums are float64. With the
-    ``speed`` extra a thread measures 5 weights and more in a nanosecond where there is AVX-512, in whatever format. The
-    first large file of a format waits some seconds for that to be compiled, which takes 200 MB; then it is kept, where
-    Python keeps what it compiles or, if nothing can be written there, among the user's caches.
+    ``speed`` extra a thread measures 3 to 10 weights in a nanosecond where there is AVX-512. The first large file of a
+    format waits some seconds for that to be compiled, which takes 200 MB; then it is kept, where Python keeps what it
+    compiles or, if nothing can be written there, among the user's caches.
 
     A tensor is taken as ``(out, in, *taps)``, as linear layers and convolutions store it. Then a row's sum is the
     in-strength that the tensor gives to a neuron or a channel, and a column's, over all taps, the out-strength, both as
@@ -149,13 +150,15 @@ def _measured(
     advance: Callable[[int], None],
 ) -> Iterator[MeasuredTensor]:
     """Measure the tensors of a file one after another; threads go on to the next before a tensor's tiles are done."""
+    largest = max(tensor.nbytes for tensor in tensors)
+    in_hand = int(max(TILES, largest // SHARE))
 
     def tiles() -> Iterator[_Work]:
         left = sum(tensor.nbytes for tensor in tensors)
         for tensor in tensors:
             parts = _parts(source, tensor)
             for part in parts:
-                for rows in part.tiles(max(TILE, min(TILES, left // 4) // threads)):  # so that all end together
+                for rows in part.tiles(max(TILE, min(in_hand, left // 4) // threads)):  # so that all end together
                     yield _Work(parts, part, rows)
                 left -= part.matrix.nbytes
 
@@ -164,7 +167,7 @@ def _measured(
         matrix, along = part.matrix[work.rows], part.rows[work.rows]
         return work, totals(matrix, part.format, along, down, fast.get(part.format)), down
 
-    held = max(tensor.nbytes for tensor in tensors) - TILES  # with what threads have in hand, as much as the largest
+    held = largest - in_hand  # with what threads have in hand, as much as the largest
     with closing(in_threads(measured, tiles(), threads)) as done:
         of_tensors = groupby(done, key=lambda result: result[0].parts)
         for tensor in tensors:
