@@ -210,6 +210,20 @@ def test_panels_and_tiles_leave_no_seam(compiled, use, saved, monkeypatch):
     pd.testing.assert_frame_equal(found.strengths(), again.strengths(), check_exact=True)
 
 
+def both_passes(name, weights):
+    """Give what the compiled pass and the plain one add to sums of rows, to those of columns, and to the totals."""
+    format = FORMATS[name]
+    matrix = weights.to(FLOATS[name]).view(torch.uint8).numpy().view(format.bits)
+    found, expected = (
+        (np.zeros(len(matrix)), np.arange(matrix.shape[1]) / 4, np.array([np.inf, -np.inf, 0, 0, 0, 0, 0]))
+        for _ in range(2)
+    )
+    native.fast_sums(format)(matrix, *found)
+    with np.errstate(invalid="ignore"):
+        moments.plain_sums(format.decode, matrix, *expected)
+    return found, expected
+
+
 @pytest.mark.parametrize("largest", [0.02, 1.75, 7.0, 448.0, 896.0, 1024.0, np.inf, np.nan])
 @pytest.mark.parametrize(("name", "smallest"), [("F8_E4M3", 2.0**-9), ("F8_E5M2", 2.0**-16)])
 def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
@@ -219,14 +233,7 @@ def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
     stored = gaussian(3 * float8.ROWS + 3, float8.PANEL + 2 * float8.LINE + 5).clamp(-7, 7)
     block = stored[float8.ROWS : float8.ROWS + 5, : float8.PANEL + 3]
     block[:, ::2], block[:, 1::2], block[1, :9] = largest, -largest, smallest
-    format = FORMATS[name]
-    matrix = stored.to(FLOATS[name]).view(torch.uint8).numpy().view(format.bits)
-    found, expected = (
-        (np.zeros(len(matrix)), np.zeros(matrix.shape[1]), np.array([np.inf, -np.inf, 0, 0, 0, 0, 0])) for _ in range(2)
-    )
-    native.fast_sums(format)(matrix, *found)
-    with np.errstate(invalid="ignore"):
-        moments.plain_sums(format.decode, matrix, *expected)
+    found, expected = both_passes(name, stored)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
     if np.isnan(largest):
@@ -234,6 +241,35 @@ def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
     else:
         np.testing.assert_array_equal(found[2][:4], expected[2][:4])  # extremes, zeros and the sum of absolute values
         np.testing.assert_allclose(found[2][4:], expected[2][4:], rtol=1e-12)
+
+
+@pytest.mark.parametrize("extreme", [None, 60000.0, np.inf, np.nan])
+@pytest.mark.parametrize("signs", [(-1, 0, 1), (0, 1), (-1, 0), (1,), (-1,), (0,)])
+@pytest.mark.parametrize("name", ["BF16", "F16"])
+def test_numbers_of_two_bytes_that_are_counted_are_all_there(name, signs, extreme):
+    """An extreme stands in the first row, which is counted; rows and columns are more than whole blocks of them."""
+    float16 = pytest.importorskip("dnn2graph.streaming.compiled.float16", reason="needs the extra speed")
+    width = float16.PANEL + float16.STEP + 5
+    weights = gaussian(float16.MANY // width + 4, width).abs() + 0.25
+    weights *= torch.tensor(signs)[torch.arange(weights.numel()).reshape(weights.shape) * 7 % len(signs)]
+    assert weights.numel() > float16.MANY
+    if extreme is not None:
+        weights[0, 100], weights[0, 101] = extreme, 2.0**-24
+    found, expected = both_passes(name, weights)
+    np.testing.assert_allclose(found[0], expected[0], **CLOSE)
+    np.testing.assert_allclose(found[1], expected[1], **CLOSE)
+    if extreme is not None and not np.isfinite(extreme):
+        assert not np.isfinite(found[2][3])  # so that whoever asked looks for what is wrong
+    else:
+        np.testing.assert_array_equal(found[2][:3], expected[2][:3])  # extremes and zeros
+        np.testing.assert_allclose(found[2][3:], expected[2][3:], rtol=1e-12, atol=1e-9)
+
+
+def test_what_was_counted_is_forgotten():
+    pytest.importorskip("dnn2graph.streaming.compiled.float16", reason="needs the extra speed")
+    (*_, first), _ = both_passes("BF16", gaussian(300, 600))
+    (*_, again), _ = both_passes("BF16", gaussian(300, 600))
+    np.testing.assert_array_equal(first, again)
 
 
 def test_sums_of_columns_of_float8_outgrow_32_bits():
@@ -295,7 +331,7 @@ def test_a_processor_with_short_vectors_finds_the_same(features, saved):
     pytest.importorskip("numba", reason="needs the extra speed")
     if machine() not in ("x86_64", "AMD64"):
         pytest.skip("names features of x86")
-    path = saved(**{name: gaussian(9, 150).to(dtype) for name, dtype in FLOATS.items()})
+    path = saved(**{name: gaussian(900, 150).to(dtype) for name, dtype in FLOATS.items()})  # enough to be counted
     code = f"""
 from dnn2graph.streaming import measure
 measure.LARGE = 0

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ExportError
 from ..export.files import replacing
-from .compiled import NAME, PANEL, ROWS
+from .compiled import NAME, PANEL, ROWS, integers
 from .formats import Format
 from .moments import Sums, written_zeros
 
@@ -87,8 +87,8 @@ class _Room:
 
     def __init__(self, width: int, dtype: np.dtype) -> None:
         self.width = width
-        blank, down = written_zeros(width, dtype.str), written_zeros(2 * width, "i4")
-        self.arrays = blank, down, np.empty((ROWS, PANEL), dtype)
+        blank, counts = written_zeros(width, dtype.str), written_zeros(integers(dtype.itemsize, width), "i4")
+        self.arrays = blank, counts, np.empty((ROWS, PANEL), dtype)
         self.places = [each.ctypes.data for each in self.arrays]
 
 

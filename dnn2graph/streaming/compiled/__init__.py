@@ -4,10 +4,17 @@ The modules of this package need numba; the package itself does not, so that wha
 
 They compute what :func:`dnn2graph.streaming.moments.plain_sums` does, whose lines say it more plainly. Weights are
 taken as vectors (:mod:`.vectors`), and these as numbers in float64 or as their bits (:mod:`.bits`). From there it goes
-to the sums of any format (:mod:`.sums`), to those of float8 (:mod:`.float8`, by :mod:`.octets`), and to the
-:mod:`.extremes` of all. What comes out is machine code (:mod:`.code`), which :mod:`dnn2graph.streaming.native` keeps.
+to the sums of any format (:mod:`.sums`), to those of two bytes (:mod:`.float16`, by :mod:`.counts`) and of one
+(:mod:`.float8`, by :mod:`.octets`), and to the :mod:`.extremes` of all. What comes out is machine code (:mod:`.code`),
+which :mod:`dnn2graph.streaming.native` keeps.
 """
 
 NAME = "sums"  # of the function in machine code
+PATTERNS = 1 << 16  # of 16 bits
 PANEL = 1 << 12  # columns summed up in one go: their sums stay in the cache
 ROWS = 8  # of float8, taken at a time
+
+
+def integers(itemsize: int, width: int) -> int:
+    """How many int32 the pass over weights of so many bytes needs: zeros, which it leaves there."""
+    return {1: 2 * width, 2: PATTERNS}.get(itemsize, 0)

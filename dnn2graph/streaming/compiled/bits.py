@@ -8,7 +8,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .vectors import WORD, Vector, constant, intrinsic, shaped
+from .vectors import LANES, NUMBERS, WORD, Vector, constant, intrinsic, shaped, shuffled
 
 HALF, FLOAT, DOUBLE = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 SHORT, LONG = ir.IntType(16), ir.IntType(64)
@@ -61,6 +61,48 @@ def decoded(context: Any, bits: Any) -> Any:
         return number if number.type == wide else build.fpext(number, wide)
 
     return _of(types.float64, bits)(bits), generate
+
+
+@intrinsic
+def decoded_apart(context: Any, bits: Any) -> Any:
+    """Turn vectors of bits, of two bytes each, into two vectors of numbers, in whichever order takes least.
+
+    That is :func:`apart`'s. Of two bfloat16 in 32 bits each is a float32 once the other is gone.
+    """
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        (values,) = args
+        if bits.element == types.uint16:
+            pairs = build.bitcast(values, ir.VectorType(WORD, LANES))
+            even = build.shl(pairs, constant(pairs.type, 16))
+            odd = build.and_(pairs, constant(pairs.type, 0xFFFF << 16))
+            found = [build.bitcast(each, shaped(FLOAT, each.type)) for each in (even, odd)]
+        else:
+            halves = (shuffled(build, values, values, range(begin, begin + LANES)) for begin in (0, LANES))
+            found = [_half(build, each) for each in halves]
+        found = [build.fpext(each, context.get_value_type(NUMBERS)) for each in found]
+        return context.make_tuple(build, signature.return_type, found)
+
+    return types.UniTuple(NUMBERS, 2)(bits), generate
+
+
+def _ordering(brain_order: list[int]) -> Any:
+    @intrinsic
+    def ordered(context: Any, bits: Any, one: Any, other: Any) -> Any:
+        def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+            _, one, other = args
+            order = brain_order if bits.element == types.uint16 else list(range(2 * LANES))
+            found = [shuffled(build, one, other, order[begin : begin + LANES]) for begin in (0, LANES)]
+            return context.make_tuple(build, signature.return_type, found)
+
+        return types.UniTuple(NUMBERS, 2)(bits, one, other), generate
+
+    return ordered
+
+
+# Bring two vectors that lie side by side into the order of decoded_apart, and back.
+apart = _ordering([*range(0, 2 * LANES, 2), *range(1, 2 * LANES, 2)])
+in_order = _ordering([of + item for item in range(LANES) for of in (0, LANES)])
 
 
 @intrinsic

@@ -12,7 +12,8 @@ from numba import cfunc, from_dtype, njit, types
 from numba.core.registry import cpu_target
 
 from ..formats import Format
-from . import NAME, PANEL, ROWS, float8, octets
+from . import NAME, PANEL, PATTERNS, ROWS, float8, octets
+from .float16 import float16_sums
 from .sums import sums
 from .vectors import USABLE, array_at
 
@@ -24,7 +25,8 @@ def machine_code(format: Format) -> bytes:
     -------
     bytes
         An object file with one function, :data:`NAME`. It takes a pointer to a matrix, the matrix's height and width,
-        and pointers to what else :func:`.float8.sums_of` says. Empty where the processor lacks too much.
+        and pointers to what else :func:`.float8.sums_of` says; :func:`.float16.float16_sums` has its counts in place of
+        ``down``. Empty where the processor lacks too much.
     """
     if not USABLE or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return b""
@@ -55,11 +57,16 @@ def _signature(format: Format) -> Any:
 
 
 def _function(format: Format) -> Callable[..., None]:
-    in_bytes = octets.USABLE and np.dtype(format.bits).itemsize == 1
-    add = float8.sums_of(format) if in_bytes else _general_sums
+    itemsize = np.dtype(format.bits).itemsize
+    if itemsize == 1 and octets.USABLE:
+        add = float8.sums_of(format)
+    elif itemsize == 2:
+        add = _given(6, float16_sums)
+    else:
+        add = _given(5, sums)
 
     def function(
-        matrix: Any, height: Any, width: Any, rows: Any, columns: Any, found: Any, blank: Any, down: Any, beyond: Any
+        matrix: Any, height: Any, width: Any, rows: Any, columns: Any, found: Any, blank: Any, counts: Any, beyond: Any
     ) -> None:
         add(
             array_at(matrix, (height, width)),
@@ -67,13 +74,18 @@ def _function(format: Format) -> Callable[..., None]:
             array_at(columns, (width,)),
             array_at(found, (7,)),
             array_at(blank, (width,)),
-            array_at(down, (2 * width,)),
+            array_at(counts, (PATTERNS if itemsize == 2 else 2 * width,)),
             array_at(beyond, (ROWS, PANEL)),
         )
 
     return function
 
 
-@njit(error_model="numpy")
-def _general_sums(*arrays: np.ndarray) -> None:
-    sums(*arrays[:5])  # the others are float8's
+def _given(count: int, add: Callable[..., None]) -> Callable[..., None]:
+    """Give a pass no more than so many of the arrays that there are."""
+
+    @njit(error_model="numpy")
+    def given(*arrays: np.ndarray) -> None:
+        add(*arrays[:count])
+
+    return given

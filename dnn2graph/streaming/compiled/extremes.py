@@ -78,7 +78,7 @@ def _smallest(matrix: np.ndarray, left: int, right: int) -> int:
 
 
 @njit(error_model="numpy")
-def add_extremes(found: np.ndarray, matrix: np.ndarray, low: int, high: int, zeros: int) -> None:
+def add_extremes(found: np.ndarray, matrix: np.ndarray, low: Any, high: Any, zeros: int) -> None:
     """Bring the extremes and zeros of some weights of a matrix into the totals."""
     found[0] = min(found[0], decoded(as_in(matrix, low)))
     found[1] = max(found[1], decoded(as_in(matrix, high)))

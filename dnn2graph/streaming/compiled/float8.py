@@ -31,7 +31,7 @@ from .octets import (
     where_second,
     with_sign_bit,
 )
-from .sums import sums, sums_between
+from .sums import sums, sums_around, sums_between
 from .vectors import LINE, constant, intrinsic, line, no_numbers, prefetch, put, total, widest_vectors, with_powers
 
 BROAD = 256  # columns from which on this is faster than the general pass
@@ -67,10 +67,7 @@ def sums_of(format: Format) -> Callable[..., None]:
             few = slice(top, min(top + OFTEN, height))
             _sums(matrix[few], rows[few], columns, found, down, beyond, tables, limit, unit, factor)
             _add_columns(down, columns, width, unit, factor)
-        if width < matrix.shape[1]:
-            sums_between(width, matrix.shape[1], matrix[:height], blank, rows[:height], columns, found)
-        if height < len(matrix):
-            sums(matrix[height:], rows[height:], columns, found, blank)
+        sums_around(height, width, matrix, blank, rows, columns, found)
 
     return float8_sums
 

@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .vectors import LINE, NUMBERS, WORD, Vector, called, constant, features, intrinsic, zeros_of
+from .vectors import LINE, NUMBERS, Vector, called, constant, features, intrinsic, shuffled, spread, zeros_of
 
 USABLE = {"avx512f", "avx512bw", "avx512vbmi", "avx512vnni"} <= features()
 
@@ -91,16 +91,11 @@ def at_least(context: Any, octets: Any, limit: Any) -> Any:
     def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
         octets, limit = args
         kind = octets.type
-        first = build.insert_element(constant(kind, 0), build.trunc(limit, kind.element), WORD(0))
-        limits = _shuffled(build, first, first, [0] * kind.count)
+        limits = spread(build, build.trunc(limit, kind.element), kind)
         below = build.icmp_unsigned("<", build.and_(octets, constant(kind, 0x7F)), limits)
         return build.select(below, constant(kind, 0), octets)
 
     return octets(octets, limit), generate
-
-
-def _shuffled(build: Any, one: Any, other: Any, places: list[int]) -> Any:
-    return build.shuffle_vector(one, other, ir.Constant(ir.VectorType(WORD, len(places)), places))
 
 
 def _halves(build: Any, one: Any, other: Any, size: int) -> list[Any]:
@@ -108,7 +103,7 @@ def _halves(build: Any, one: Any, other: Any, size: int) -> list[Any]:
 
     def half(begin: int) -> Any:
         items = [part + item for part in range(begin, LINE, PART) for item in range(0, PART // 2, size)]
-        return _shuffled(build, one, other, [of + item + k for item in items for of in (0, LINE) for k in range(size)])
+        return shuffled(build, one, other, [of + item + k for item in items for of in (0, LINE) for k in range(size)])
 
     return [half(0), half(PART // 2)]
 

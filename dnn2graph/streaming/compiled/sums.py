@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
 from . import PANEL
 from .bits import decoded
 from .extremes import add_extremes, extremes
-from .vectors import LANES, in_line, negative, no_numbers, prefetch, put, some, total, widest_vectors, with_powers
+from .vectors import LANES, in_line, no_numbers, prefetch, put, some, total, widest_vectors, with_all
 
 BLOCK = 4 * PANEL  # weights that are looked at twice: they stay in the cache
 
@@ -44,8 +42,7 @@ def sums_between(
 ) -> None:
     """Do so between two columns; a blank row stands in place of up to three after the last.
 
-    How fast it is depends on arithmetic as much as on memory. So meanwhile the rows are fetched that come next, and
-    sums of absolute values come from those of negative weights, which a processor with masks adds at once.
+    How fast it is depends on arithmetic as much as on memory: meanwhile the rows are fetched that come next.
     """
     widest_vectors()
     height, width = matrix.shape
@@ -73,13 +70,13 @@ def sums_between(
                 of_c += y
                 of_d += z
                 put(columns, j, some(columns, j) + ((w + x) + (y + z)))
-                one, other = _with(_with(one, w), y), _with(_with(other, x), z)
+                one, other = with_all(with_all(one, w), y), with_all(with_all(other, x), z)
             along = total(of_a), total(of_b), total(of_c), total(of_d)
         for j in range(whole, right):
             w, x, y, z = decoded(a[j]), decoded(b[j]), decoded(c[j]), decoded(d[j])
             along = along[0] + w, along[1] + x, along[2] + y, along[3] + z
             columns[j] += (w + x) + (y + z)
-            single = _with(_with(_with(_with(single, w), x), y), z)
+            single = with_all(with_all(with_all(with_all(single, w), x), y), z)
         rows[i] += along[0]
         if i + 1 < height:
             rows[i + 1] += along[1]
@@ -87,8 +84,7 @@ def sums_between(
             rows[i + 2] += along[2]
         if i + 3 < height:
             rows[i + 3] += along[3]
-        found[3] += (along[0] + along[1]) + (along[2] + along[3])
-    found[3] -= 2 * (total(one[0] + other[0]) + single[0])
+    found[3] += total(one[0] + other[0]) + single[0]
     found[4] += total(one[1] + other[1]) + single[1]
     found[5] += total(one[2] + other[2]) + single[2]
     found[6] += total(one[3] + other[3]) + single[3]
@@ -97,8 +93,17 @@ def sums_between(
 
 
 @njit(error_model="numpy")
-def _with(sums: tuple[Any, Any, Any, Any], values: Any) -> tuple[Any, Any, Any, Any]:
-    """Add numbers, or vectors of them, to the sum of those that are negative and to the sums of powers."""
-    below, second, third, fourth = sums
-    second, third, fourth = with_powers((second, third, fourth), values)
-    return below + negative(values), second, third, fourth
+def sums_around(
+    height: int,
+    width: int,
+    matrix: np.ndarray,
+    blank: np.ndarray,
+    rows: np.ndarray,
+    columns: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    """Do so for what is left of a matrix beyond some rows and columns, which a pass over whole vectors has done."""
+    if width < matrix.shape[1]:
+        sums_between(width, matrix.shape[1], matrix[:height], blank, rows[:height], columns, found)
+    if height < len(matrix):
+        sums(matrix[height:], rows[height:], columns, found, blank)

@@ -74,6 +74,17 @@ def called(build: Any, name: str, result: Any, args: Sequence[Any], **options: A
     return build.call(function, args, **options)
 
 
+def shuffled(build: Any, one: Any, other: Any, places: Sequence[int]) -> Any:
+    """Take items of two vectors, of which the other's are counted on from the one's."""
+    return build.shuffle_vector(one, other, ir.Constant(ir.VectorType(WORD, len(places)), list(places)))
+
+
+def spread(build: Any, number: Any, kind: Any) -> Any:
+    """Give a vector of nothing but a number."""
+    first = build.insert_element(constant(kind, 0), number, WORD(0))
+    return shuffled(build, first, first, [0] * kind.count)
+
+
 def _suffix(kind: Any) -> str:
     return f"v{kind.count}{_suffix(kind.element)}" if isinstance(kind, ir.VectorType) else kind.intrinsic_name
 
@@ -128,7 +139,7 @@ def _array(context: Any, build: Any, kind: Any, data: Any, shape: list[Any]) -> 
     return array._getvalue()
 
 
-def _place(context: Any, build: Any, array: Any, args: Any, kind: Any) -> Any:
+def address(context: Any, build: Any, array: Any, args: Any, kind: Any) -> Any:
     """Point to an item of a contiguous array, as to something of any kind."""
     data = context.make_array(array)(context, build, args[0]).data
     return build.bitcast(build.gep(data, [args[1]]), ir.PointerType(kind))
@@ -144,7 +155,7 @@ def _taking(count: Callable[[Any], int]) -> Any:
         vector = Vector(array.dtype, count(array.dtype))
 
         def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
-            place = _place(context, build, array, args, context.get_value_type(vector))
+            place = address(context, build, array, args, context.get_value_type(vector))
             return build.load(place, align=_alignment(array))
 
         return vector(array, position), generate
@@ -152,8 +163,9 @@ def _taking(count: Callable[[Any], int]) -> Any:
     return taken
 
 
-# Take items of a contiguous array, from some item on: as many as there are float64 in a vector, or 64 bytes.
+# Take items of a contiguous array, from some item on: as many or twice as many as a vector has float64, or 64 bytes.
 some = _taking(lambda element: LANES)
+twice = _taking(lambda element: 2 * LANES)
 line = _taking(lambda element: LINE * 8 // element.bitwidth)
 
 
@@ -170,7 +182,7 @@ def put(context: Any, array: Any, position: Any, vector: Any) -> Any:
     """Store a vector in a contiguous array, from some item on."""
 
     def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        build.store(args[2], _place(context, build, array, args, args[2].type), align=_alignment(array))
+        build.store(args[2], address(context, build, array, args, args[2].type), align=_alignment(array))
         return context.get_dummy_value()
 
     return types.none(array, position, vector), generate
@@ -181,7 +193,7 @@ def prefetch(context: Any, array: Any, position: Any) -> Any:
     """Ask for an item of a contiguous array to be brought near, and do not wait; it may lie beyond the array's end."""
 
     def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        place = _place(context, build, array, args, BYTE)
+        place = address(context, build, array, args, BYTE)
         kinds = [place.type, WORD, WORD, WORD]
         function = build.module.declare_intrinsic("llvm.prefetch", [place.type], ir.FunctionType(ir.VoidType(), kinds))
         build.call(function, [place, WORD(0), WORD(3), WORD(1)])
@@ -237,15 +249,21 @@ def with_powers(sums: tuple[Any, Any, Any], values: Any) -> tuple[Any, Any, Any]
 
 
 @intrinsic
-def negative(context: Any, values: Any) -> Any:
-    """Give values where they are negative, else zero; -0 adds nothing to any number, which saves an operation."""
+def absolute(context: Any, values: Any) -> Any:
+    """Give values without their signs."""
 
     def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        kind = args[0].type
-        below = build.fcmp_ordered("<", args[0], constant(kind, 0.0))
-        return build.select(below, args[0], constant(kind, -0.0))
+        return called(build, f"llvm.fabs.{_suffix(args[0].type)}", args[0].type, args)
 
     return values(values), generate
+
+
+@njit(error_model="numpy")
+def with_all(sums: tuple[Any, Any, Any, Any], values: Any) -> tuple[Any, Any, Any, Any]:
+    """Add absolute values and the second to fourth powers."""
+    first, second, third, fourth = sums
+    second, third, fourth = with_powers((second, third, fourth), values)
+    return first + absolute(values), second, third, fourth
 
 
 def zeros_of(vector: Vector) -> Any:
