@@ -87,8 +87,9 @@ class _Room:
 
     def __init__(self, width: int, dtype: np.dtype) -> None:
         self.width = width
-        blank, counts = written_zeros(width, dtype.str), written_zeros(integers(dtype.itemsize, width), "i4")
-        self.arrays = blank, counts, np.empty((ROWS, PANEL), dtype)
+        counts, of_column = integers(dtype.itemsize)
+        blank, whole = written_zeros(width, dtype.str), written_zeros(counts + of_column * width, "i4")
+        self.arrays = blank, whole, np.empty((ROWS, PANEL), dtype)
         self.places = [each.ctypes.data for each in self.arrays]
 
 

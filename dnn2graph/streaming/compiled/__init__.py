@@ -10,11 +10,14 @@ which :mod:`dnn2graph.streaming.native` keeps.
 """
 
 NAME = "sums"  # of the function in machine code
-PATTERNS = 1 << 16  # of 16 bits
+COUNTS = {1: 16 << 8, 2: 1 << 16}  # of patterns of a byte, in 16 tables, and of two bytes
 PANEL = 1 << 12  # columns summed up in one go: their sums stay in the cache
 ROWS = 8  # of float8, taken at a time
 
 
-def integers(itemsize: int, width: int) -> int:
-    """How many int32 the pass over weights of so many bytes needs: zeros, which it leaves there."""
-    return {1: 2 * width, 2: PATTERNS}.get(itemsize, 0)
+def integers(itemsize: int) -> tuple[int, int]:
+    """How many int32 the pass over weights of so many bytes needs: counts, and some for each column.
+
+    They are zeros, and it leaves zeros.
+    """
+    return COUNTS.get(itemsize, 0), 2 if itemsize == 1 else 0

@@ -12,7 +12,7 @@ from numba import cfunc, from_dtype, njit, types
 from numba.core.registry import cpu_target
 
 from ..formats import Format
-from . import NAME, PANEL, PATTERNS, ROWS, float8, octets
+from . import NAME, PANEL, ROWS, float8, integers, octets
 from .float16 import float16_sums
 from .sums import sums
 from .vectors import USABLE, array_at
@@ -25,8 +25,7 @@ def machine_code(format: Format) -> bytes:
     -------
     bytes
         An object file with one function, :data:`NAME`. It takes a pointer to a matrix, the matrix's height and width,
-        and pointers to what else :func:`.float8.sums_of` says; :func:`.float16.float16_sums` has its counts in place of
-        ``down``. Empty where the processor lacks too much.
+        and pointers to what else :func:`.float8.sums_of` says. Empty where the processor lacks too much.
     """
     if not USABLE or os.environ.get("NUMBA_DISABLE_JIT", "0") != "0":
         return b""
@@ -58,6 +57,7 @@ def _signature(format: Format) -> Any:
 
 def _function(format: Format) -> Callable[..., None]:
     itemsize = np.dtype(format.bits).itemsize
+    count, of_column = integers(itemsize)
     if itemsize == 1 and octets.USABLE:
         add = float8.sums_of(format)
     elif itemsize == 2:
@@ -66,7 +66,7 @@ def _function(format: Format) -> Callable[..., None]:
         add = _given(5, sums)
 
     def function(
-        matrix: Any, height: Any, width: Any, rows: Any, columns: Any, found: Any, blank: Any, counts: Any, beyond: Any
+        matrix: Any, height: Any, width: Any, rows: Any, columns: Any, found: Any, blank: Any, whole: Any, beyond: Any
     ) -> None:
         add(
             array_at(matrix, (height, width)),
@@ -74,7 +74,7 @@ def _function(format: Format) -> Callable[..., None]:
             array_at(columns, (width,)),
             array_at(found, (7,)),
             array_at(blank, (width,)),
-            array_at(counts, (PATTERNS if itemsize == 2 else 2 * width,)),
+            array_at(whole, (count + of_column * width,)),
             array_at(beyond, (ROWS, PANEL)),
         )
 

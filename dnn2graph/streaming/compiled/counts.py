@@ -1,20 +1,23 @@
-"""Counting how often each pattern of 16 bits occurs, and the totals that follow from that. Needs numba.
+"""Counting how often each pattern of bits occurs, and the totals that follow from that. Needs numba.
 
 To count takes other parts of a processor than arithmetic with vectors does, so that both go on at once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 
-from . import PATTERNS
+from . import COUNTS
 from .bits import LONG, SHORT, decoded, zeros_in
 from .extremes import add_extremes
+from .octets import PART
 from .vectors import (
+    BYTE,
     LANES,
     NUMBERS,
     WORD,
@@ -30,26 +33,52 @@ from .vectors import (
     total,
 )
 
-NEGATIVE = 1 << 15  # from here on
-EACH = 4  # patterns in 64 bits
+PATTERNS = COUNTS[2]
+NEGATIVE = PATTERNS // 2  # from here on
+OCTETS = 1 << 8
 
 
 @intrinsic
 def count(context: Any, counts: Any, array: Any, position: Any) -> Any:
-    """Count the patterns of twice as many items of an array, from some item on, as there are float64 in a vector."""
+    """Count twice as many items of an array, from some item on, as there are float64 in a vector."""
 
     def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(counts)(context, build, args[0]).data
-        place = address(context, build, array, args[1:], LONG)
-        for word in range(2 * LANES // EACH):
-            patterns = build.load(build.gep(place, [WORD(word)]), align=1)
-            for item in range(EACH):
-                pattern = build.trunc(build.lshr(patterns, LONG(16 * item)), SHORT)
-                number = build.gep(data, [build.zext(pattern, LONG)])
-                build.store(build.add(build.load(number), WORD(1)), number)
+        table = address(context, build, counts, [args[0], LONG(0)], WORD)
+        for first in range(0, 2 * LANES, 4):
+            place = address(context, build, array, [args[1], build.add(args[2], LONG(first))], LONG)
+            _count(build, place, SHORT, dict.fromkeys((0, 16, 32, 48), table))
         return context.get_dummy_value()
 
     return types.none(counts, array, position), generate
+
+
+@intrinsic
+def count_fourths(context: Any, counts: Any, array: Any, position: Any, part: Any) -> Any:
+    """Count the second of every four bytes in one part of a line, each in a table of its own.
+
+    To count again what was counted just before takes long.
+    """
+
+    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
+        counts_, array_, position, part = args
+        tables = address(context, build, counts, [counts_, build.mul(part, LONG(4 * OCTETS))], WORD)
+        begin = build.add(position, build.mul(part, LONG(PART)))
+        for word in (0, 1):
+            place = address(context, build, array, [array_, build.add(begin, LONG(8 * word))], LONG)
+            of_word = [build.gep(tables, [WORD((2 * word + item) * OCTETS)]) for item in (0, 1)]
+            _count(build, place, BYTE, {8: of_word[0], 40: of_word[1]})
+        return context.get_dummy_value()
+
+    return types.none(counts, array, position, part), generate
+
+
+def _count(build: Any, place: Any, kind: Any, tables: Mapping[int, Any]) -> None:
+    """Count the patterns that begin at some of the 64 bits at a place, each in a table."""
+    bits = build.load(place, align=1)
+    for begin, table in tables.items():
+        pattern = build.trunc(build.lshr(bits, LONG(begin)), kind)
+        number = build.gep(table, [build.zext(pattern, LONG)])
+        build.store(build.add(build.load(number), WORD(1)), number)
 
 
 @intrinsic

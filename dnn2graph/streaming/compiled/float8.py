@@ -3,7 +3,8 @@
 Such a weight is a whole number of units, and that is a product of two bytes: a digit with a sign, and a scale, which is
 a power of two; where weights are large, it is taken over a factor. So sums of rows, of columns and of absolute values
 are sums of such products, exact in integers. Higher powers need float64, but of such a weight in float64 only two bytes
-are not zero. All these bytes are looked up.
+are not zero. All these bytes are looked up. Powers of every fourth weight follow from how often each was met, which is
+counted meanwhile.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 from numba import from_dtype, njit, types
 
 from ..formats import Format
-from . import PANEL, ROWS
+from . import COUNTS, PANEL, ROWS
 from .bits import stored, zeros_in
+from .counts import OCTETS, count_fourths
 from .extremes import add_extremes, extended, low_and_high, reduced
 from .octets import (
     PART,
@@ -34,6 +36,7 @@ from .octets import (
 from .sums import sums, sums_around, sums_between
 from .vectors import LINE, constant, intrinsic, line, no_numbers, prefetch, put, total, widest_vectors, with_powers
 
+COUNTED = COUNTS[1]
 BROAD = 256  # columns from which on this is faster than the general pass
 OFTEN = 1 << 17  # rows after which sums of columns are taken out of 32 bits: eight weights add 114 688 at most
 SIGNIFICANT = {"float8_e4m3fn": 4, "float8_e5m2": 3}  # binary digits of a weight
@@ -44,10 +47,10 @@ DIGIT, SCALE, UPPER, LOWER = range(4)  # rows of the tables
 def sums_of(format: Format) -> Callable[..., None]:
     """Make the pass over weights of a format.
 
-    It takes what :func:`.sums.sums` does; zeros in ``down`` (2 * width,), which it leaves there; and ``beyond``
-    (ROWS, PANEL), to write to.
+    It takes what :func:`.sums.sums` does; zeros in ``whole`` (COUNTED + 2 * width,), which it leaves there; and
+    ``beyond`` (ROWS, PANEL), to write to.
     """
-    tables, limit, unit, factor = _tables(format)
+    tables, numbers, limit, unit, factor = _tables(format)
 
     @njit(error_model="numpy")
     def float8_sums(
@@ -56,17 +59,19 @@ def sums_of(format: Format) -> Callable[..., None]:
         columns: np.ndarray,
         found: np.ndarray,
         blank: np.ndarray,
-        down: np.ndarray,
+        whole: np.ndarray,
         beyond: np.ndarray,
     ) -> None:
         if matrix.shape[1] < BROAD:
             sums(matrix, rows, columns, found, blank)
             return
+        counts, down = whole[:COUNTED], whole[COUNTED:]
         height, width = len(matrix) // ROWS * ROWS, matrix.shape[1] // LINE * LINE
         for top in range(0, height, OFTEN):
             few = slice(top, min(top + OFTEN, height))
-            _sums(matrix[few], rows[few], columns, found, down, beyond, tables, limit, unit, factor)
+            _sums(matrix[few], rows[few], columns, found, counts, down, beyond, tables, limit, unit, factor)
             _add_columns(down, columns, width, unit, factor)
+        _add_counted(found, counts, numbers)
         sums_around(height, width, matrix, blank, rows, columns, found)
 
     return float8_sums
@@ -85,7 +90,22 @@ def _add_columns(down: np.ndarray, columns: np.ndarray, width: int, unit: float,
                     down[at] = down[at + LINE // 4] = 0
 
 
-def _tables(format: Format) -> tuple[np.ndarray, int, float, float]:
+@njit(error_model="numpy")
+def _add_counted(found: np.ndarray, counts: np.ndarray, numbers: np.ndarray) -> None:
+    """Add the powers of the weights that were counted, and leave zeros of the counts."""
+    for bits, number in enumerate(numbers):
+        positive = negative = 0
+        for table in range(0, COUNTED, OCTETS):
+            positive += counts[table + bits]
+            negative += counts[table + bits + OCTETS // 2]
+        square = number * number
+        found[4] += (positive + negative) * square
+        found[5] += (positive - negative) * square * number
+        found[6] += (positive + negative) * square * square
+    counts[:] = 0
+
+
+def _tables(format: Format) -> tuple[np.ndarray, np.ndarray, int, float, float]:
     """List bytes by the places of weights without a sign.
 
     Places are the bits of weights, moved so that both halves hold as many weights as digits and scales allow.
@@ -95,6 +115,8 @@ def _tables(format: Format) -> tuple[np.ndarray, int, float, float]:
     tables : uint8 array (4, 128)
         Digits of seven bits; scales, the same in both halves, but over a factor in the second; the upper and the lower
         of the two bytes of a float64.
+    numbers : float64 array (128,)
+        Weights without a sign by their bits, not by places.
     limit : int
         The first weight for which there are none: it is too large, or NaN.
     unit, factor : float
@@ -117,7 +139,9 @@ def _tables(format: Format) -> tuple[np.ndarray, int, float, float]:
     tables[SCALE] = np.tile(2**scales, 2)
     tables[DIGIT, places] = weights / unit / 2.0 ** (np.tile(scales, 2)[places] + base * (places >= 64))
     tables[LOWER, places], tables[UPPER, places] = weights.view(np.uint8).reshape(-1, 8)[:, 6:].T
-    return tables, limit, unit, 2.0**base
+    numbers = np.zeros(128)
+    numbers[:limit] = weights
+    return tables, numbers, limit, unit, 2.0**base
 
 
 @intrinsic
@@ -133,6 +157,7 @@ def _sums(
     rows: np.ndarray,
     columns: np.ndarray,
     found: np.ndarray,
+    counts: np.ndarray,
     down: np.ndarray,
     beyond: np.ndarray,
     tables: np.ndarray,
@@ -149,7 +174,7 @@ def _sums(
         right = min(left + PANEL, width // LINE * LINE)
         for top in range(0, height, ROWS):
             few, along = matrix[top : top + ROWS], rows[top : top + ROWS]
-            absolute, second, third, fourth = _along(few, left, right, along, tables, unit, factor)
+            absolute, second, third, fourth = _along(few, left, right, along, counts, tables, unit, factor)
             low, high, zeros = _down(few, left, right, down[2 * left : 2 * right], tables)
             found[3] += absolute
             found[4] += second
@@ -174,7 +199,14 @@ def _copy_beyond(matrix: np.ndarray, left: int, right: int, limit: int, beyond: 
 
 @njit(error_model="numpy")
 def _along(
-    matrix: np.ndarray, left: int, right: int, rows: np.ndarray, tables: np.ndarray, unit: float, factor: float
+    matrix: np.ndarray,
+    left: int,
+    right: int,
+    rows: np.ndarray,
+    counts: np.ndarray,
+    tables: np.ndarray,
+    unit: float,
+    factor: float,
 ) -> tuple[float, float, float, float]:
     """Add to the sums of rows, and sum up absolute values and higher powers. Meanwhile rows after these are fetched."""
     widest_vectors()
@@ -198,10 +230,16 @@ def _along(
             along = products_added(scale, digit, along)
             along_large = products_added(large, digit, along_large)
             upper = with_sign_bit(looked_up(places, uppers, more_uppers), octets)
-            p, q, r, s, t, u, v, w = numbers(upper, looked_up(places, lowers, more_lowers))
-            one, other, another = with_powers(one, p), with_powers(other, q), with_powers(another, r)
-            one, other, another = with_powers(one, s), with_powers(other, t), with_powers(another, u)
-            one, other = with_powers(one, v), with_powers(other, w)
+            p, q, r, s, t, u = numbers(upper, looked_up(places, lowers, more_lowers))
+            one = with_powers(one, p)
+            count_fourths(counts, matrix[i], j, 0)
+            other = with_powers(other, q)
+            count_fourths(counts, matrix[i], j, 1)
+            another, one = with_powers(another, r), with_powers(one, s)
+            count_fourths(counts, matrix[i], j, 2)
+            other = with_powers(other, t)
+            count_fourths(counts, matrix[i], j, 3)
+            another = with_powers(another, u)
         rows[i] += (total(along) + (factor - 1) * total(along_large)) * unit
     return (
         (total(absolute) + (factor - 1) * total(absolute_large)) * unit,

@@ -7,7 +7,18 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .vectors import LINE, NUMBERS, Vector, called, constant, features, intrinsic, shuffled, spread, zeros_of
+from .vectors import (
+    LINE,
+    NUMBERS,
+    Vector,
+    called,
+    constant,
+    features,
+    intrinsic,
+    shuffled,
+    spread,
+    zeros_of,
+)
 
 USABLE = {"avx512f", "avx512bw", "avx512vbmi", "avx512vnni"} <= features()
 
@@ -126,7 +137,10 @@ def fours(context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
 
 @intrinsic
 def numbers(context: Any, upper: Any, lower: Any) -> Any:
-    """Give float64 of which only the two highest bytes are not zero: eight vectors, in some order."""
+    """Give float64 of which only the two highest bytes are not zero: six vectors, in some order.
+
+    Every fourth is left out, which :func:`.counts.count_fourths` is for.
+    """
 
     def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
         upper, lower = args
@@ -134,9 +148,9 @@ def numbers(context: Any, upper: Any, lower: Any) -> Any:
         found = []
         for pairs in _halves(build, lower, upper, 1):
             four = build.bitcast(pairs, long)
-            moved = [build.shl(four, constant(long, shift)) for shift in (48, 32, 16, 0)]
+            moved = [build.shl(four, constant(long, shift)) for shift in (48, 16, 0)]  # not the second, by 32
             highest = [build.and_(each, constant(long, 0xFFFF << 48)) for each in moved]
             found += [build.bitcast(each, context.get_value_type(NUMBERS)) for each in highest]
         return context.make_tuple(build, signature.return_type, found)
 
-    return types.UniTuple(NUMBERS, 8)(upper, lower), generate
+    return types.UniTuple(NUMBERS, 6)(upper, lower), generate
