@@ -244,7 +244,7 @@ def test_sums_of_float8_are_exact_whatever_their_range(name, smallest, largest):
 
 
 @pytest.mark.parametrize("extreme", [None, 60000.0, np.inf, np.nan])
-@pytest.mark.parametrize("signs", [(-1, 0, 1), (0, 1), (-1, 0), (1,), (-1,), (0,)])
+@pytest.mark.parametrize("signs", [(-1.0, -0.0, 0.0, 1.0), (0.0, 1.0), (-1.0, -0.0), (1.0,), (-1.0,), (0.0,), (-0.0,)])
 @pytest.mark.parametrize("name", ["BF16", "F16"])
 def test_numbers_of_two_bytes_that_are_counted_are_all_there(name, signs, extreme):
     """An extreme stands in the first row, which is counted; rows and columns are more than whole blocks of them."""

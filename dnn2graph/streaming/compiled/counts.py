@@ -24,7 +24,6 @@ from .vectors import (
     Vector,
     absolute,
     address,
-    constant,
     intrinsic,
     no_numbers,
     product_added,
@@ -101,18 +100,6 @@ def _as_numbers(context: Any, counts: Any) -> Any:
     )
 
 
-@intrinsic
-def _where_met(context: Any, counts: Any, numbers: Any) -> Any:
-    """Leave zero of numbers that were not met, which may be NaN."""
-
-    def generate(context: Any, build: Any, signature: Any, args: Any) -> Any:
-        counts, numbers = args
-        met = build.icmp_unsigned("!=", counts, constant(counts.type, 0))
-        return build.select(met, numbers, constant(numbers.type, 0))
-
-    return numbers(counts, numbers), generate
-
-
 @njit(error_model="numpy")
 def add_counted(found: np.ndarray, counts: np.ndarray, matrix: np.ndarray) -> None:
     """Add to the totals what was counted, and leave zeros of the counts.
@@ -138,7 +125,7 @@ def _add_met(found: np.ndarray, counts: np.ndarray, matrix: np.ndarray, begin: i
         times = some(counts, pattern)
         if zeros_in(times) == LANES:
             continue
-        numbers = _where_met(times, decoded(_patterns_from(pattern, matrix)))
+        numbers = decoded(_patterns_from(pattern, matrix))  # all finite, or none: infinity is the first of a vector
         sums = _with_times(sums, numbers, _as_numbers(times))
         for each in range(pattern, pattern + LANES):
             if counts[each]:
