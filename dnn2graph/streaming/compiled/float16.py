@@ -32,7 +32,7 @@ from .vectors import (
 ROWS = 4  # taken at a time
 STEP = 2 * LANES  # columns taken at a time
 BROAD = 96  # columns from which on this is faster than the general pass
-MANY = 1 << 17  # and weights: to look through what was counted takes some time
+MANY = 1 << 17  # weights from which on it is: to look through what was counted takes some time
 
 
 @njit(error_model="numpy")
@@ -83,7 +83,7 @@ def _add_rows(
     found: np.ndarray,
     counts: np.ndarray,
 ) -> None:
-    """Pass over four rows between two columns, whose sums lie apart. Meanwhile the rows after these are fetched."""
+    """Pass over four rows; columns are in the order of :func:`.bits.apart`. Meanwhile later rows are fetched."""
     widest_vectors()
     none = no_numbers()
     one = other = none, none, none, none
