@@ -71,9 +71,10 @@ def as_numpy(kernel: Tensor) -> np.ndarray:
 def dense_sums(matrix: np.ndarray, part: str = "signed") -> tuple[np.ndarray, np.ndarray]:
     """Row and column sums of a matrix in one pass over memory, float64.
 
-    With the ``speed`` extra a compiled loop with float64 accumulators runs at the machine's read bandwidth. Without
-    it, blocks that fit the cache go through two matrix-vector products, in panels so short that float32 loses
-    nothing that matters (relative to the sum of absolute values about 1e-7).
+    With the ``speed`` extra a compiled loop with float64 accumulators reads at 60 to 100 % of what memory gives, by
+    processor (``python -m benchmarks strengths``). Without it, blocks that fit the cache go through two matrix-vector
+    products, in panels so short that float32 loses nothing that matters (relative to the sum of absolute values about
+    1e-7).
     """
     if matrix.flags.f_contiguous and not matrix.flags.c_contiguous:
         columns, rows = dense_sums(matrix.T, part)

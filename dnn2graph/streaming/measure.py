@@ -35,7 +35,7 @@ def measure_file(path: str | Path, *, threads: int | None = None, progress: Prog
 
     Weights are read once, where the system keeps the file, so that memory does not grow with it. They are decoded
     exactly (float64, float32, bfloat16, float16, float8_e4m3fn, float8_e5m2), and all sums are float64. With the
-    ``speed`` extra a thread measures 3 to 10 weights in a nanosecond where there is AVX-512. The first large file of a
+    ``speed`` extra a thread measures 2 to 10 weights in a nanosecond where there is AVX-512. The first large file of a
     format waits some seconds for that to be compiled, which takes 200 MB; then it is kept, where Python keeps what it
     compiles or, if nothing can be written there, among the user's caches.
 
@@ -151,7 +151,7 @@ def _measured(
 ) -> Iterator[MeasuredTensor]:
     """Measure the tensors of a file one after another; threads go on to the next before a tensor's tiles are done."""
     largest = max(tensor.nbytes for tensor in tensors)
-    in_hand = int(max(TILES, largest // SHARE))
+    in_hand = max(TILES, largest // SHARE)
 
     def tiles() -> Iterator[_Work]:
         left = sum(tensor.nbytes for tensor in tensors)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import ExportError
 from ..export.files import replacing
-from .compiled import NAME, PANEL, ROWS, integers
+from .compiled import NAME, PANEL, ROWS, integers_for
 from .formats import Format
 from .moments import Sums, written_zeros
 
@@ -87,9 +87,9 @@ class _Room:
 
     def __init__(self, width: int, dtype: np.dtype) -> None:
         self.width = width
-        counts, of_column = integers(dtype.itemsize)
-        blank, whole = written_zeros(width, dtype.str), written_zeros(counts + of_column * width, "i4")
-        self.arrays = blank, whole, np.empty((ROWS, PANEL), dtype)
+        counts, of_column = integers_for(dtype.itemsize)
+        blank, integers = written_zeros(width, dtype.str), written_zeros(counts + of_column * width, "i4")
+        self.arrays = blank, integers, np.empty((ROWS, PANEL), dtype)
         self.places = [each.ctypes.data for each in self.arrays]
 
 

@@ -15,7 +15,7 @@ PANEL = 1 << 12  # columns summed up in one go: their sums stay in the cache
 ROWS = 8  # of float8, taken at a time
 
 
-def integers(itemsize: int) -> tuple[int, int]:
+def integers_for(itemsize: int) -> tuple[int, int]:
     """How many int32 the pass over weights of so many bytes needs: counts, and some for each column.
 
     They are zeros, and it leaves zeros.

@@ -12,7 +12,7 @@ from numba import cfunc, from_dtype, njit, types
 from numba.core.registry import cpu_target
 
 from ..formats import Format
-from . import NAME, PANEL, ROWS, float8, integers, octets
+from . import NAME, PANEL, ROWS, float8, integers_for, octets
 from .float16 import float16_sums
 from .sums import sums
 from .vectors import USABLE, array_at
@@ -57,7 +57,7 @@ def _signature(format: Format) -> Any:
 
 def _function(format: Format) -> Callable[..., None]:
     itemsize = np.dtype(format.bits).itemsize
-    count, of_column = integers(itemsize)
+    counts, of_column = integers_for(itemsize)
     if itemsize == 1 and octets.USABLE:
         add = float8.sums_of(format)
     elif itemsize == 2:
@@ -66,7 +66,15 @@ def _function(format: Format) -> Callable[..., None]:
         add = _given(5, sums)
 
     def function(
-        matrix: Any, height: Any, width: Any, rows: Any, columns: Any, found: Any, blank: Any, whole: Any, beyond: Any
+        matrix: Any,
+        height: Any,
+        width: Any,
+        rows: Any,
+        columns: Any,
+        found: Any,
+        blank: Any,
+        integers: Any,
+        beyond: Any,
     ) -> None:
         add(
             array_at(matrix, (height, width)),
@@ -74,7 +82,7 @@ def _function(format: Format) -> Callable[..., None]:
             array_at(columns, (width,)),
             array_at(found, (7,)),
             array_at(blank, (width,)),
-            array_at(whole, (count + of_column * width,)),
+            array_at(integers, (counts + of_column * width,)),
             array_at(beyond, (ROWS, PANEL)),
         )
 

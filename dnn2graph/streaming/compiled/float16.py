@@ -16,18 +16,7 @@ from .bits import apart, decoded_apart, in_order, stored, zeros_in
 from .counts import add_counted, count
 from .extremes import add_extremes, extended, low_and_high, reduced
 from .sums import sums, sums_around
-from .vectors import (
-    LANES,
-    in_line,
-    no_numbers,
-    prefetch,
-    put,
-    some,
-    total,
-    twice,
-    widest_vectors,
-    with_all,
-)
+from .vectors import LANES, in_line, no_numbers, prefetch, put, some, total, twice, widest_vectors, with_all
 
 ROWS = 4  # taken at a time
 STEP = 2 * LANES  # columns taken at a time

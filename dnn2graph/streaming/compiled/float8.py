@@ -47,10 +47,10 @@ DIGIT, SCALE, UPPER, LOWER = range(4)  # rows of the tables
 def sums_of(format: Format) -> Callable[..., None]:
     """Make the pass over weights of a format.
 
-    It takes what :func:`.sums.sums` does; zeros in ``whole`` (COUNTED + 2 * width,), which it leaves there; and
-    ``beyond`` (ROWS, PANEL), to write to.
+    It takes what :func:`.sums.sums` does; zeros in ``integers`` (COUNTED + 2 * width,), which it leaves there;
+    and ``beyond`` (ROWS, PANEL), to write to.
     """
-    tables, numbers, limit, unit, factor = _tables(format)
+    tables, magnitudes, limit, unit, factor = _tables(format)
 
     @njit(error_model="numpy")
     def float8_sums(
@@ -59,19 +59,19 @@ def sums_of(format: Format) -> Callable[..., None]:
         columns: np.ndarray,
         found: np.ndarray,
         blank: np.ndarray,
-        whole: np.ndarray,
+        integers: np.ndarray,
         beyond: np.ndarray,
     ) -> None:
         if matrix.shape[1] < BROAD:
             sums(matrix, rows, columns, found, blank)
             return
-        counts, down = whole[:COUNTED], whole[COUNTED:]
+        counts, down = integers[:COUNTED], integers[COUNTED:]
         height, width = len(matrix) // ROWS * ROWS, matrix.shape[1] // LINE * LINE
         for top in range(0, height, OFTEN):
             few = slice(top, min(top + OFTEN, height))
             _sums(matrix[few], rows[few], columns, found, counts, down, beyond, tables, limit, unit, factor)
             _add_columns(down, columns, width, unit, factor)
-        _add_counted(found, counts, numbers)
+        _add_counted(found, counts, magnitudes)
         sums_around(height, width, matrix, blank, rows, columns, found)
 
     return float8_sums
@@ -91,9 +91,9 @@ def _add_columns(down: np.ndarray, columns: np.ndarray, width: int, unit: float,
 
 
 @njit(error_model="numpy")
-def _add_counted(found: np.ndarray, counts: np.ndarray, numbers: np.ndarray) -> None:
+def _add_counted(found: np.ndarray, counts: np.ndarray, magnitudes: np.ndarray) -> None:
     """Add the powers of the weights that were counted, and leave zeros of the counts."""
-    for bits, number in enumerate(numbers):
+    for bits, number in enumerate(magnitudes):
         positive = negative = 0
         for table in range(0, COUNTED, OCTETS):
             positive += counts[table + bits]
@@ -115,7 +115,7 @@ def _tables(format: Format) -> tuple[np.ndarray, np.ndarray, int, float, float]:
     tables : uint8 array (4, 128)
         Digits of seven bits; scales, the same in both halves, but over a factor in the second; the upper and the lower
         of the two bytes of a float64.
-    numbers : float64 array (128,)
+    magnitudes : float64 array (128,)
         Weights without a sign by their bits, not by places.
     limit : int
         The first weight for which there are none: it is too large, or NaN.
@@ -139,9 +139,9 @@ def _tables(format: Format) -> tuple[np.ndarray, np.ndarray, int, float, float]:
     tables[SCALE] = np.tile(2**scales, 2)
     tables[DIGIT, places] = weights / unit / 2.0 ** (np.tile(scales, 2)[places] + base * (places >= 64))
     tables[LOWER, places], tables[UPPER, places] = weights.view(np.uint8).reshape(-1, 8)[:, 6:].T
-    numbers = np.zeros(128)
-    numbers[:limit] = weights
-    return tables, numbers, limit, unit, 2.0**base
+    magnitudes = np.zeros(128)
+    magnitudes[:limit] = weights
+    return tables, magnitudes, limit, unit, 2.0**base
 
 
 @intrinsic

@@ -7,18 +7,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from .vectors import (
-    LINE,
-    NUMBERS,
-    Vector,
-    called,
-    constant,
-    features,
-    intrinsic,
-    shuffled,
-    spread,
-    zeros_of,
-)
+from .vectors import LINE, NUMBERS, Vector, called, constant, features, intrinsic, shuffled, spread, zeros_of
 
 USABLE = {"avx512f", "avx512bw", "avx512vbmi", "avx512vnni"} <= features()
 
