@@ -13,6 +13,7 @@ from ..errors import ModelError
 from ..weights import Call, Constant, Expression, Parameter, overwritten, take
 from .hollow import REMEDY, Run, asks_for_shape, is_hollow
 from .ids import storage_key, storage_length
+from .overwriting import Overwriting, overwrites
 
 
 class Expressions:
@@ -97,22 +98,25 @@ class Expressions:
         """Remember what an operation on parameters made."""
         if asks_for_shape(func) or not self.depends_on_parameters(tree_iter((args, kwargs))):
             return
-        in_place = functional(func)
-        function = in_place or func
+        writes, overwriting = overwrites(func), Overwriting.of(func, args, kwargs)
+        if overwriting is not None:
+            func, args, kwargs = overwriting.form, overwriting.args, overwriting.kwargs
         call_args, call_kwargs = self.in_arguments(args), self.in_arguments(kwargs)
-        if in_place is not None and self._alias(args[0]) is None:
-            self._write(args[0], Call(function, call_args, call_kwargs))
+        if overwriting is not None and self._alias(overwriting.target) is None:
+            if writes:
+                self._write(overwriting.target, Call(func, call_args, call_kwargs))
             return
         leaves = tree_leaves(out)
         for place, leaf in enumerate(leaves):
             if isinstance(leaf, Tensor):
                 select = None if isinstance(out, Tensor) else place
-                self._known[id(leaf)] = (leaf, Call(function, call_args, call_kwargs, select))
+                self._known[id(leaf)] = (leaf, Call(func, call_args, call_kwargs, select))
 
     def prepare(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take down what a storage holds before an operation on parameters writes into it."""
-        if functional(func) is not None and self.depends_on_parameters(tree_iter((args, kwargs))):
-            self._remember(args[0])
+        overwriting = Overwriting.of(func, args, kwargs)
+        if overwriting is not None and self.depends_on_parameters(tree_iter((args, kwargs))):
+            self._remember(overwriting.target)
 
     def beside(self, part: Tensor) -> tuple[Tensor, Tensor, Expression] | None:
         """Say what stays on a storage of what is computed from learned parameters, if part of it is overwritten.
@@ -168,12 +172,3 @@ class Expressions:
 def _window(tensor: Tensor) -> tuple[tuple[int, ...], tuple[int, ...], int]:
     """Say where a tensor lies on its storage."""
     return tuple(tensor.size()), tensor.stride(), int(tensor.storage_offset())
-
-
-def functional(func: Any) -> Any | None:
-    """Return the out-of-place form of an in-place operation, such as ``relu`` for ``relu_``; None if there is none."""
-    namespace, name = func._schema.name.split("::")
-    if not name.endswith("_") or name.endswith("__"):
-        return None
-    packet = getattr(getattr(torch.ops, namespace), name[:-1], None)
-    return getattr(packet, func._overloadname, None) if packet is not None else None

@@ -37,7 +37,7 @@ def one_sample(
     Raises
     ------
     InputError
-        If there is no tensor, one is empty, holds complex numbers, or lacks the batch axis.
+        If there is no tensor, one is empty, sparse, nested, holds complex numbers, or lacks the batch axis.
     """
     tensors = input_tensors(args, kwargs)
     if not tensors:
@@ -45,6 +45,11 @@ def one_sample(
     if batch_axis is not None and all(x.dim() < 2 for x in tensors):
         batch_axis = None
     for x in tensors:
+        if x.layout is not torch.strided or x.is_nested:
+            raise InputError(
+                "an example input is sparse or nested, nodes are the elements of dense tensors: pass x.to_dense() or a "
+                "padded tensor, or hold the matrix in the model as a buffer, then its entries are weights of links"
+            )
         if x.is_complex():
             raise InputError(
                 "an example input holds complex numbers, a node has one real value: trace a model that is given "

@@ -18,11 +18,12 @@ from ..graph import Layer, Output
 from ..links import Links
 from ..nodes import NO_NODE, Nodes
 from ..weights import Call, Constant, Expression, mean_over_nodes
-from .expressions import Expressions, functional
+from .expressions import Expressions
 from .hollow import REMEDY, Run
 from .ids import NodeIds, changes_along, collapse, completed, distinct, has_gaps, storage_key, unexpanded
 from .loops import Loops
 from .modules import ModuleStack
+from .overwriting import Overwriting, overwrites
 from .registry import Rule, name_of, rule_for
 
 Ids = Tensor
@@ -158,29 +159,54 @@ class Watch(TorchDispatchMode):
         tensors = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
         keys = [storage_key(t) for t in tensors]
         self.touched.update(keys)
-        if not any(map(self.node_ids.knows_storage, keys)):
-            self.expressions.prepare(func, args, kwargs)
-            out = self.run(func, args, kwargs)
-            self.expressions.record(func, args, kwargs, out)
-            drawn = _draws(func, args, kwargs) or self._is_random(tensors)
-            if drawn and not _is_decision(out):
-                self._random.update((storage_key(t), t) for t in tree_leaves(out) if isinstance(t, Tensor))
-            elif drawn or self._are_decided(tensors):
-                self._decide(Operation(func, args, kwargs, out))
-            return out
-        replaces = func._schema.is_mutable and torch.Tag.inplace_view not in func.tags
-        out_of_place = functional(func) if replaces else None
-        if out_of_place is None:
+        if any(map(self.node_ids.knows_storage, keys)):
+            return self._run_on_neurons(func, args, kwargs, tensors)
+        return self._run_beside_neurons(func, args, kwargs, tensors)
+
+    def _run_beside_neurons(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Sequence[Tensor]
+    ) -> Any:
+        """Run what becomes part of how weights are computed, or is computed from constants alone."""
+        self.expressions.prepare(func, args, kwargs)
+        out = self.run(func, args, kwargs)
+        operation = Operation(func, args, kwargs, out)
+        drawn = _draws(func, args, kwargs) or self._is_random(tensors)
+        unseen = overwrites(func) and not drawn and Overwriting.of(func, args, kwargs) is None
+        if unseen and self.expressions.depends_on_parameters(tensors):
+            self._refuse(operation, tensors, "it overwrites what parameters give, and has no form that does not")
+        self.expressions.record(func, args, kwargs, out)
+        if drawn and not _is_decision(out):
+            self._random.update((storage_key(t), t) for t in tree_leaves(out) if isinstance(t, Tensor))
+        elif drawn or self._are_decided(tensors):
+            self._decide(operation)
+        return out
+
+    def _run_on_neurons(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: Sequence[Tensor]
+    ) -> Any:
+        """Run what makes layers, or moves nodes about."""
+        overwriting = Overwriting.of(func, args, kwargs) if overwrites(func) else None
+        if overwriting is None:
             out = self.run(func, args, kwargs)
             if self._is_view(func, out, tensors):  # the ids belong to the storage: nothing to do
                 self.met[str(func), "view"] += 1
             else:
                 self._represent(Operation(func, args, kwargs, out), tensors)
             return out
-        out = self.run(out_of_place, args, kwargs)
-        self._represent(Operation(out_of_place, args, kwargs, out), tensors)
-        self._write(args[0], self.node_ids.read(out) if self.node_ids.knows(out) else torch.tensor(NO_NODE))
-        return self.run.write(args[0], out)
+        target = overwriting.target
+        operation = Operation(overwriting.form, overwriting.args, overwriting.kwargs, None)
+        operation.out = out = self.run(operation.func, operation.args, operation.kwargs)
+        self._represent(operation, tensors)
+        if target.shape != out.shape:  # given as ``out=``, it takes the shape of the result
+            target.resize_(out.shape)
+        if self.node_ids.knows(out) or self.node_ids.knows_storage(storage_key(target)):
+            self._write(target, self.node_ids.read(out) if self.node_ids.knows(out) else torch.tensor(NO_NODE))
+            return self.run.write(target, out)
+        self.expressions.prepare(func, args, kwargs)
+        self.run.write(target, out)
+        self.expressions.record(func, args, kwargs, target)
+        self._decide(replace(operation, out=target))
+        return target
 
     def _write(self, part: Tensor, ids: Ids) -> None:
         """Note which nodes are written into a tensor; what they are written beside, if it is learned, becomes nodes."""
@@ -194,6 +220,8 @@ class Watch(TorchDispatchMode):
 
     def _is_view(self, func: Any, out: Any, tensors: Sequence[Tensor]) -> bool:
         """Whether all outputs share storage with an input: those of ``_unsafe_view`` do, of ``reshape`` not always."""
+        if overwrites(func):
+            return False
         outputs = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
         storages = {storage_key(t) for t in tensors} - {None}
         return all(storage_key(t) in storages for t in outputs) if outputs else func.is_view
@@ -223,14 +251,17 @@ class Watch(TorchDispatchMode):
     def _represent(self, operation: Operation, tensors: Sequence[Tensor]) -> None:
         results = [t for t in tree_leaves(operation.out) if isinstance(t, Tensor)]
         is_complex = any(t.is_complex() for t in (*tensors, *results))
-        rule: Rule | None = rule_for(operation.func, is_complex)
+        rule: Rule | None = rule_for(operation.func, is_complex) if results else None
         try:
             if is_complex and rule is None:
                 raise Refused("complex numbers")
             if self._is_random(tensors):
                 raise Refused("random numbers enter the activations")
+            if rule is None and overwrites(operation.func):
+                raise Refused("it overwrites activations, and has no form that does not")
             if rule is None and not _is_decision(operation.out):
-                raise Refused("")
+                drawn = _draws(operation.func, operation.args, operation.kwargs)
+                raise Refused("random numbers enter the activations" if drawn else "")
             if self._are_decided(tensors):
                 self.note(operation.func)
             if rule is not None:
@@ -258,7 +289,7 @@ class Watch(TorchDispatchMode):
         where = self.modules.name or type(self.model).__name__
         self.unsupported[f"{where}: {operation.func} on {shapes}" + (f" ({reason})" if reason else "")] = None
         for out in tree_leaves(operation.out):
-            if isinstance(out, Tensor) and not self.node_ids.knows(out):
+            if isinstance(out, Tensor) and out.layout is torch.strided and not self.node_ids.knows(out):
                 self.node_ids.write(out, torch.full((), self.count))
                 self.count += 1
 
@@ -317,7 +348,8 @@ class Watch(TorchDispatchMode):
     def expression(self, value: Any) -> Expression:
         """Return how a tensor or number that is no neuron is computed."""
         if isinstance(value, Tensor):
-            return self.expressions.of(value)
+            expression = self.expressions.of(value)
+            return expression if value.layout is torch.strided else Call(torch.Tensor.to_dense, (expression,))
         # Python's real numbers are doubles
         return Constant(torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None))
 
@@ -466,7 +498,7 @@ class Watch(TorchDispatchMode):
         return Output(tuple(map(self._output_leaf, leaves)), structure)
 
     def _output_leaf(self, leaf: Any) -> Any:
-        if self.is_neuron(leaf):
+        if self.is_neuron(leaf) and not leaf.is_complex():
             return Nodes(self.ids(leaf).numpy())
         if isinstance(leaf, Tensor) and self.run.lacks_values(leaf):
             return torch.empty_like(leaf, device="meta")

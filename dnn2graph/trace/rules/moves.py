@@ -13,6 +13,7 @@ from ...nodes import NO_NODE
 from ..build import activation
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
+from .composed import by_definition
 from .pointwise import elementwise, is_mask
 
 aten = torch.ops.aten
@@ -70,12 +71,15 @@ def move(watch: Watch, operation: Operation) -> None:
     if operation.argument("accumulate", False):
         raise Refused("values added at places")
     places = places_in(operation)
-    if any(watch.is_neuron(t) for t in places):
-        watch.note(operation.func)
+    chosen = any(watch.is_neuron(t) for t in places)
     try:
         moved = _on_ids(watch, operation, places, torch.int64)
     except (RuntimeError, NotImplementedError):  # torch has it for real numbers only; float64 holds ids exactly
         moved = _on_ids(watch, operation, places, torch.float64)
+    if chosen:
+        if all(bool((ids == NO_NODE).all()) for ids in tree_leaves(moved)):
+            return  # constants, taken from places that depend on the input
+        watch.note(operation.func)
     first = tree_leaves(operation.out)[0]
     for out, ids in zip(tree_leaves(operation.out), tree_leaves(moved), strict=True):
         if out.dtype == first.dtype:  # lengths and the like are no activations
@@ -107,6 +111,9 @@ def masked_fill(watch: Watch, operation: Operation) -> None:
         return
     if is_mask(value):
         activation(watch, operation, "mask")
+        return
+    if watch.expressions.depends_on_parameters([value]):
+        by_definition(watch, operation, lambda x, mask, value: torch.where(mask, value, x))
         return
     ids = watch.moved_ids(x).expand(operation.out.shape)
     watch.node_ids.write(operation.out, ids.masked_fill(mask.cpu(), NO_NODE))

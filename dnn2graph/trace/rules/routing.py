@@ -6,10 +6,11 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from ...links import Listed
 from ...nodes import NO_NODE
-from ...weights import Call, Constant, transposed
+from ...weights import Call, Constant, Expression, transposed
 from ..build import as_expression, channel_axis
 from ..connect import connect_convolution
 from ..ids import distinct_rows
@@ -36,7 +37,7 @@ def index_add(watch: Watch, operation: Operation) -> None:
     """Add slices along an axis to those at given places."""
     x, axis, places, added = operation.args[:4]
     target = _numbers(x).index_select(axis, places.cpu())
-    _add_at(watch, operation, x, added, target, (axis % x.dim(),), operation.argument("alpha", 1))
+    _add_at(watch, operation, x, added, target, (axis % max(1, x.dim()),), operation.argument("alpha", 1))
 
 
 @rule(aten.scatter_add.default)
@@ -44,26 +45,29 @@ def scatter_add(watch: Watch, operation: Operation) -> None:
     """Add each element to the one at a place along an axis."""
     x, axis, places, added = operation.args[:4]
     added = added[tuple(slice(length) for length in places.shape)]
-    _add_at(watch, operation, x, added, _numbers(x).gather(axis, places.cpu()), (axis % x.dim(),))
+    _add_at(watch, operation, x, added, _numbers(x).gather(axis, places.cpu()), (axis % max(1, x.dim()),))
 
 
 @rule(aten.scatter_reduce.two)
 def scatter_reduce(watch: Watch, operation: Operation) -> None:
     """Bring each element and those that are sent to its place down to one: by their sum, mean, product or maximum."""
     x, axis, places, added = operation.args[:4]
-    own = operation.argument("include_self", True) and watch.is_neuron(x)
+    if not (watch.is_neuron(x) or watch.is_neuron(added)):
+        return  # only places depend on the input
     added_ids = watch.as_neurons(added)[tuple(slice(length) for length in places.shape)]
     target = _numbers(x).gather(axis, places.cpu())
     source, target = added_ids.reshape(-1), target.reshape(-1)
     operands = [t for t in (x, added) if watch.is_neuron(t)]
-    if own:
-        source = torch.cat([source, watch.ids(x).reshape(-1)])
-        target = torch.cat([target, _numbers(x).reshape(-1)])
+    if watch.is_neuron(x):
+        stays = torch.ones(x.numel(), dtype=torch.bool)
+        stays[target] = bool(operation.argument("include_self", True))
+        source = torch.cat([source, watch.ids(x).reshape(-1)[stays]])
+        target = torch.cat([target, _numbers(x).reshape(-1)[stays]])
     if any(watch.is_neuron(t) for t in places_in(operation)):
         watch.note(operation.func)
     out = operation.out
     kept = list(out.shape)
-    if not watch.by_position:  # the places along the axis are alike
+    if kept and not watch.by_position:  # the places along the axis are alike
         kept[axis] = 1
         target = _numbers(torch.empty(kept)).expand(out.shape).reshape(-1)[target]
     table = _sources_of_each(target, source, prod(kept)).view(*kept, -1)
@@ -91,7 +95,7 @@ def _add_at(
     over: tuple[int, ...],
     factor: float = 1.0,
 ) -> None:
-    """Make the layer of sums of ``x`` and of what is added to it.
+    """Make the layer of sums of ``x`` and of what is added to it; numbers that are no neurons are its bias.
 
     Parameters
     ----------
@@ -100,14 +104,14 @@ def _add_at(
     over : tuple of int
         The axes along which places are chosen; in channel granularity the places along them are alike.
     """
+    if not (watch.is_neuron(x) or watch.is_neuron(added)):
+        return  # only places depend on the input
     if any(watch.is_neuron(t) for t in places_in(operation)):
         watch.note(operation.func)
     out = operation.out
+    bias = _constants(watch, operation, x, added)
     own, other = (watch.moved_ids(t) if watch.is_neuron(t) else torch.full(t.shape, NO_NODE) for t in (x, added))
     other = other.expand(target.shape)
-    constant = [t for t in (x, added) if not watch.is_neuron(t)]
-    if any(bool(t.any()) for t in constant):
-        raise Refused("numbers that are no neurons are among those added at places")
     axis = channel_axis(watch, x if watch.is_neuron(x) else added, out)
     outside = target < 0
     other, target = other.masked_fill(outside, NO_NODE), target.clamp(min=0)
@@ -116,11 +120,25 @@ def _add_at(
         kept = [1 if place in over else length for place, length in enumerate(out.shape)]
         alike = _numbers(torch.empty(kept)).expand(out.shape).reshape(-1)
         table = _sources_of_each(alike[pairs[:, 1]], pairs[:, 0], prod(kept))
-        gather_rows(watch, operation, out, [table.view(*kept, -1)], "sum", "unit", channel_axis=axis)
+        gather_rows(watch, operation, out, [table.view(*kept, -1)], "sum", "unit", channel_axis=axis, bias=bias)
         return
-    ids = watch.born(operation, out, "sum", watch.new_by_element(out.shape), channel_axis=axis)
+    ids = watch.born(operation, out, "sum", watch.new_by_element(out.shape), bias=bias, channel_axis=axis)
     weights = torch.cat([torch.ones(own.numel()), torch.full((other.numel(),), float(factor))]).double()
     _link_listed(watch, pairs, weights, ids)
+
+
+def _constants(watch: Watch, operation: Operation, x: Tensor, added: Tensor) -> Expression | None:
+    """Say what the operation gives where neurons are zero; None if that is zero."""
+    numbers = [t for t in (x, added) if not watch.is_neuron(t)]
+    if not (watch.expressions.depends_on_parameters(numbers) or any(bool(t.any()) for t in numbers)):
+        return None
+
+    def without_neurons(t: Tensor) -> Expression:
+        if not t.is_floating_point():  # places
+            return Constant(t.detach().clone())
+        return Constant(torch.zeros(t.shape, dtype=t.dtype)) if watch.is_neuron(t) else watch.expression(t)
+
+    return Call(operation.func, *tree_map_only(Tensor, without_neurons, (operation.args, operation.kwargs)))
 
 
 def _sources_of_each(target: Tensor, source: Tensor, count: int) -> Tensor:
