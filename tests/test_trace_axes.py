@@ -60,7 +60,22 @@ UPSAMPLED = {
         (2, 2, 4, 4),
     ),
     "area": (Net(lambda self, x: F.interpolate(x, size=(2, 3), mode="area")), (2, 2, 4, 4)),
+    "halves": (nn.Upsample(size=2, mode="linear"), (2, 3, 4)),
+    "features as positions": (Net(lambda self, x: _of_features(self.a(x), "bilinear"), a=nn.Linear(3, 4)), (2, 3)),
+    "features, cubic": (Net(lambda self, x: _of_features(self.a(x), "bicubic"), a=nn.Linear(3, 4)), (2, 3)),
+    "features along one axis": (
+        Net(lambda self, x: F.interpolate(self.a(x).mT[:, None], size=(3, 3), mode="bilinear"), a=nn.Linear(3, 4)),
+        (2, 5, 3),
+    ),
+    "padded with zeros": (
+        Net(lambda self, x: F.interpolate(F.pad(x, (1, 1)), size=4, mode="linear")),
+        (2, 3, 4),
+    ),
 }
+
+
+def _of_features(x, mode):
+    return F.interpolate(x.view(len(x), 1, 2, 2), size=(3, 3), mode=mode)
 
 
 @pytest.mark.parametrize("case", UPSAMPLED)

@@ -93,6 +93,28 @@ def test_every_norm_of_torch_is_represented(case):
     assert_represented(build(), random(*shape), aggregates=EVERY)
 
 
+CONDITIONED = {
+    "layer": lambda self, x: F.layer_norm(self.a(x), (4,), self.s(x.mean(1))[0], self.b),
+    "layer, shifted": lambda self, x: F.layer_norm(self.a(x), (4,), self.b, self.s(x.mean(1))[0]),
+    "root mean square": lambda self, x: F.rms_norm(self.a(x), (4,), self.s(x.mean(1))[0]),
+    "group": lambda self, x: F.group_norm(self.a(x).mT, 2, self.s(x.mean(1))[0], self.s(x.amax(1))[0]),
+    "batch": lambda self, x: F.batch_norm(self.a(x).mT, self.mean, self.spread, self.s(x.mean(1))[0], self.b),
+}
+
+
+@pytest.mark.parametrize("case", CONDITIONED)
+def test_a_norm_whose_scale_is_computed_from_the_input_is_represented(case):
+    model = Net(CONDITIONED[case], a=nn.Linear(3, 4), s=nn.Linear(3, 4), b=parameter(4))
+    model.mean, model.spread = nn.Buffer(random(4)), nn.Buffer(random(4).abs() + 1)
+    assert_represented(model, random(1, 5, 3), batch_axis=None, aggregates=EVERY)
+
+
+def test_running_statistics_that_depend_on_the_input_are_refused():
+    model = Net(lambda self, x: F.batch_norm(x, x[0, :, 0], x.new_ones(3)))
+    with pytest.raises(dg.UnsupportedOperation, match="running statistics that depend on the input"):
+        dg.from_torch(model, torch.ones(1, 3, 2), batch_axis=None)
+
+
 WRITTEN = {
     "layer": lambda self, x: (x - x.mean(-1, keepdim=True)) / torch.sqrt(x.var(-1, keepdim=True, correction=0) + 1e-5),
     "root mean square": lambda self, x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6),

@@ -163,6 +163,14 @@ def test_a_kernel_made_of_neurons_is_represented():
     assert_represented(Net(forward, a=nn.Linear(2, 12)), random(1, 2, 5), batch_axis=None, exactly=False)
 
 
+@pytest.mark.parametrize("options", [{"padding": 1}, {"padding": (2, 0), "stride": (1, 2)}, {"dilation": 2}], ids=str)
+def test_a_kernel_made_of_neurons_slides_over_the_plane(options):
+    def forward(self, x):
+        return F.conv2d(x, self.a(x.mean((2, 3))).view(3, 2, 3, 2), **options)
+
+    assert_represented(Net(forward, a=nn.Linear(2, 36)), random(1, 2, 5, 6), batch_axis=None, exactly=False)
+
+
 @pytest.mark.parametrize("shape", [(2,), (2, 5)])
 def test_a_bilinear_layer_is_represented(shape):
     assert_represented(nn.Bilinear(4, 3, 2), random(*shape, 4), random(*shape, 3), aggregates=EVERY)

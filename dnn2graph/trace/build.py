@@ -122,6 +122,9 @@ def pool(
     kind : {"pool", "unit"}
     """
     source = watch.ids(x)
+    if not windows:  # one number, brought down to itself
+        watch.node_ids.write(out, source)
+        return
     kept = tuple(len(windows[i]) if i in windows else n for i, n in enumerate(x.shape))  # as with keepdim
     if watch.by_position:
         fields.setdefault("channel_axis", channel_axis(watch, x, out))

@@ -14,7 +14,7 @@ from .hollow import Run
 from .ids import NodeIds
 from .modules import ModuleStack
 from .registry import RULES
-from .rules import composed, convolution, embedding, linear, moves, normalisation
+from .rules import convolution, embedding, linear, moves, normalisation
 from .watch import Operation
 
 CHANNEL_AXIS = {
@@ -58,7 +58,7 @@ class Probe(TorchDispatchMode):
         if not followed or func.is_view or func._schema.is_mutable or is_complex:
             return out
         rule = RULES.get(func)
-        index = _looked_up(rule, args)
+        index = _looked_up(func, args)
         if index is not None and self.node_ids.knows(index):
             self._classify(self.node_ids.read(index), None)
         elif rule in CHANNEL_AXIS:
@@ -68,6 +68,8 @@ class Probe(TorchDispatchMode):
                 axis = -len(args[1])  # the first of the axes that are normalised together
             if rule is linear.product and operand is not args[0]:
                 axis = -2 if operand.dim() > 1 else -1
+            if axis >= operand.dim():  # a scale for each channel, predicted from the input
+                axis = -1
             self._classify(self.node_ids.read(operand), axis)
         elif (learned := _learned_axis(func, followed[0], args)) is not None:
             self._classify(self.node_ids.read(followed[0]), learned)
@@ -91,7 +93,7 @@ class Probe(TorchDispatchMode):
 
     def _classify(self, ids: Tensor, axis: int | None) -> None:
         """Let the places along an axis be channels; None: all elements are one."""
-        if axis is None:
+        if axis is None or not ids.dim():
             ids, axis = ids.reshape(1, -1), 0
         channel = torch.arange(ids.shape[axis]).view([-1 if i == axis % ids.dim() else 1 for i in range(ids.dim())])
         channel, ids = channel.expand(ids.shape).reshape(-1), ids.reshape(-1)
@@ -105,11 +107,13 @@ class Probe(TorchDispatchMode):
             raise _Found
 
 
-def _looked_up(rule: Any, args: Sequence[Any]) -> Tensor | None:
+def _looked_up(func: Any, args: Sequence[Any]) -> Tensor | None:
     """Return the indices of a vocabulary among an operation's arguments, if it looks any up."""
-    if rule in (embedding.embedding, composed.embedding_bag):
-        return args[1]
-    return args[1][0] if rule is embedding.index and embedding.is_lookup(*args[:2]) else None
+    if func not in embedding.LOOKUPS:
+        return None
+    if func is torch.ops.aten.index.Tensor:
+        return args[1][0] if embedding.is_lookup(*args[:2]) else None
+    return args[1]
 
 
 def _learned_axis(func: Any, operand: Tensor, args: Sequence[Any]) -> int | None:
@@ -142,7 +146,9 @@ def channel_classes(
             raise
     classes = []
     for x, found in zip(inputs, probe.classes, strict=True):
-        if bool((found < 0).any()):
+        if not x.dim():
+            found = torch.zeros(())
+        elif bool((found < 0).any()):
             axis = 1 if x.dim() > 1 else 0
             found = torch.arange(x.shape[axis]).view([-1 if i == axis else 1 for i in range(x.dim())]).expand(x.shape)
         _, which = torch.unique(found, return_inverse=True)

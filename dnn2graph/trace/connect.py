@@ -186,8 +186,10 @@ def connect_operands(
                     weights[earlier] = torch.where(same, one + other, weights[earlier])
                 expanded[later] = torch.where(same, NO_NODE, expanded[later])
     for source, weight in zip(expanded, weights, strict=True):
-        small = collapse(weight)[0]
-        if small.numel() == 1:
-            connect_elementwise(watch, source, target, kind, float(small))
-        elif small.numel():
-            connect_elementwise(watch, source, target, kind, Constant(small))
+        levels = torch.unique(weight).tolist()
+        if watch.by_position and len(levels) > 1:
+            connect_elementwise(watch, source, target, kind, Constant(collapse(weight)[0]))
+            continue
+        for level in levels:  # each is one tap, at however many positions
+            there = source if len(levels) == 1 else source.masked_fill(weight != level, NO_NODE)
+            connect_elementwise(watch, there, target, kind, level)

@@ -114,7 +114,7 @@ def _narrowed(read: Ids, axes: Iterable[int]) -> Ids:
     """Shorten to length 1 those of some axes along which nothing changes."""
     for axis in axes:
         if not changes_along(read, axis):
-            read = read.narrow(axis, 0, 1)
+            read = read.narrow(axis, 0, min(1, read.shape[axis]))
     return read
 
 
@@ -157,6 +157,8 @@ def connect_windows(watch: Watch, read: Ids, target: Ids) -> None:
     shared = [axis for axis in axes if read.shape[axis] == 1 and target.shape[axis] > 1]
     own = [axis for axis in axes if axis not in shared]
     copies = prod(target.shape[axis] for axis in own)
+    if not copies:
+        return
     source = read.permute((*own, *shared, target.dim())).reshape(copies, 1, -1)
     target = target.permute((*own, *shared)).reshape(copies, 1, -1)
     axis = Axis.all_to_all(source.shape[-1], target.shape[-1])

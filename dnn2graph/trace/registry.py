@@ -28,10 +28,24 @@ def _by_parts() -> Rule:
     return by_parts
 
 
+def _by_decomposition() -> Rule:
+    from .rules.composed import by_decomposition
+
+    return by_decomposition
+
+
+def _has_decomposition(operation: Any) -> bool:
+    from torch._decomp import decomposition_table
+
+    drawn = torch.Tag.nondeterministic_seeded in operation.tags
+    return operation in decomposition_table and not drawn
+
+
 # Of operations that the table does not hold: which, how to tell them, and their rule.
 DEFAULTS: tuple[tuple[str, Callable[[Any], bool], Callable[[], Rule]], ...] = (
     ("any other elementwise operation", lambda operation: torch.Tag.pointwise in operation.tags, _elementwise),
     ("any other that torch makes of others", lambda operation: bool(operation._can_decompose()), _by_parts),
+    ("any other that torch can take apart", _has_decomposition, _by_decomposition),
 )
 
 

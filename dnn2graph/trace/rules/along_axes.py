@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -30,6 +31,9 @@ aten = torch.ops.aten
     aten.aminmax.default,
     aten.median.default,
     aten.median.dim,
+    aten.nanmedian.default,
+    aten.nanmedian.dim,
+    aten.mode.default,
     aten.all.default,
     aten.all.dim,
     aten.any.default,
@@ -41,9 +45,10 @@ def reduce(watch: Watch, operation: Operation) -> None:
     x = operation.args[0]
     over = _axes(operation, x)
     kept = [1 if axis in over else length for axis, length in enumerate(x.shape)]
-    read = watch.ids(x).movedim(over, tuple(range(x.dim() - len(over), x.dim()))).reshape(*kept, -1)
+    count = prod(x.shape[axis] for axis in over)
+    read = watch.ids(x).movedim(over, tuple(range(x.dim() - len(over), x.dim()))).reshape(*kept, count)
     for out, function in _results(watch, operation, x):
-        mix(watch, operation, out, [read.reshape(*out.shape, -1)], function, [watch.ids(x)])
+        mix(watch, operation, out, [read.reshape(*out.shape, count)], function, [watch.ids(x)])
 
 
 @rule(
@@ -87,6 +92,6 @@ def _counts(x: Tensor) -> bool:
 
 def _axes(operation: Operation, x: Tensor) -> tuple[int, ...]:
     """Return the axes that an operation runs over; all of them where none is given."""
-    dims: Any = operation.argument("dim")
+    dims: Any = operation.argument("dim") if x.dim() else None
     given: Sequence[int] = [dims] if isinstance(dims, int) else dims or range(x.dim())
     return tuple(sorted(axis % x.dim() for axis in given))

@@ -110,7 +110,7 @@ def conjugate(watch: Watch, operation: Operation) -> None:
 @complex_rule(aten.complex.default)
 def pair(watch: Watch, operation: Operation) -> None:
     """A complex number of its parts."""
-    by_definition(watch, operation, lambda *both: torch.view_as_complex(torch.stack(both, -1)))
+    by_definition(watch, operation, lambda *of: torch.view_as_complex(torch.stack(torch.broadcast_tensors(*of), -1)))
 
 
 @complex_rule(aten.polar.default)

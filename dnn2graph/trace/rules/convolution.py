@@ -54,10 +54,9 @@ def _with_neurons_as_kernel(watch: Watch, operation: Operation) -> None:
     operands = [t for t in (x, kernel, bias) if watch.is_neuron(t)]
     reads = []
     if watch.is_neuron(x):
-        ids = watch.ids(x)
+        ends = [_at(padding, axis) for axis in reversed(range(dims)) for _ in range(2)]
+        ids = torch.constant_pad_nd(watch.ids(x), ends, NO_NODE)
         for axis in range(dims):
-            ends = [0, 0] * (dims - 1 - axis) + [_at(padding, axis)] * 2
-            ids = torch.constant_pad_nd(ids, ends, NO_NODE)
             reach = (kernel.shape[2 + axis] - 1) * _at(dilation, axis) + 1
             ids = ids.unfold(2 + axis, reach, _at(stride, axis))[..., :: _at(dilation, axis)]
         ids = ids.unflatten(1, (groups, -1)).movedim(2, -1 - dims)  # (samples, groups, *out, in, *taps)

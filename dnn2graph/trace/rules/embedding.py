@@ -19,6 +19,14 @@ from .moves import move
 
 aten = torch.ops.aten
 
+# What looks up entries of a table, the first argument, by the second.
+LOOKUPS = (
+    aten.embedding.default,
+    aten._embedding_bag.default,
+    aten._embedding_bag_forward_only.default,
+    aten.index.Tensor,
+)
+
 
 @rule(aten.embedding.default)
 def embedding(watch: Watch, operation: Operation) -> None:

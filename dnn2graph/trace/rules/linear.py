@@ -84,6 +84,8 @@ def dense(
     out = operation.out
     scalar = out.dim() < x.dim()  # a matrix-vector product drops the axis
     shaped = out.unsqueeze(axis) if scalar else out
+    if scalar and bias is not None and len(watch.expressions.shape(bias)) == out.dim():
+        bias = Call(torch.unsqueeze, (bias, axis))
     new = watch.new_by_axis(shaped.shape, axis)
     ids = watch.born(operation, shaped, "linear", new, bias=bias, channel_axis=axis % shaped.dim())
     target = ids.movedim(axis, -1)

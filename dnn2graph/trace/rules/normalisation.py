@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from ..connect import connect_elementwise
 from ..mixing import mix
 from ..registry import rule
 from ..watch import Operation, Refused, Watch
+from .composed import by_definition
 
 aten = torch.ops.aten
 
@@ -66,6 +68,21 @@ def instance_norm(watch: Watch, operation: Operation) -> None:
     _by_own_statistics(watch, operation, x, (0, *range(2, x.dim())), (-1, *[1] * (x.dim() - 2)))
 
 
+def _affine_by_neurons(watch: Watch, operation: Operation, shape: Sequence[int]) -> bool:
+    """Normalise alone, and scale and shift then, where scale or shift are neurons; say whether they are."""
+    affine = weight, bias = operation.argument("weight"), operation.argument("bias")
+    if not any(map(watch.is_neuron, affine)):
+        return False
+
+    def definition(*args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        plain, *others = operation.func(*(None if any(each is t for t in affine) else each for each in args), **kwargs)
+        scaled = plain if weight is None else plain * weight.reshape(shape)
+        return (scaled if bias is None else scaled + bias.reshape(shape), *others)
+
+    by_definition(watch, operation, definition)
+    return True
+
+
 def _by_own_statistics(
     watch: Watch, operation: Operation, x: Tensor, over: tuple[int, ...], shape: Sequence[int], groups: int = 1
 ) -> None:
@@ -78,6 +95,8 @@ def _by_own_statistics(
     shape : sequence of int
         In which the learned weight broadcasts against ``x``.
     """
+    if _affine_by_neurons(watch, operation, tuple(shape)):
+        return
     source, out = watch.ids(x), operation.out[0]
     function = as_expression(watch, operation, [x])
     split = source.unflatten(1, (groups, -1)) if groups > 1 else source
@@ -139,7 +158,11 @@ def _normalise(
         return
     if training:
         raise Refused(BATCH_STATISTICS)
+    if watch.is_neuron(mean) or watch.is_neuron(variance):
+        raise Refused("running statistics that depend on the input")
     shape = (-1, *[1] * (x.dim() - 2))
+    if _affine_by_neurons(watch, operation, shape):
+        return
 
     def expression(t: Tensor | None) -> Expression | None:
         return None if t is None else watch.expression(t)

@@ -114,7 +114,10 @@ def divide(watch: Watch, operation: Operation) -> None:
     if watch.is_neuron(b):
         elementwise(watch, operation)
     elif isinstance(b, Tensor):
-        scale(watch, operation, a, Call(torch.reciprocal, (watch.expression(b),)))
+        divisor = watch.expression(b)
+        if b.dtype != operation.out.dtype:  # else one over a whole number would be single precision
+            divisor = Call(torch.Tensor.to, (divisor, operation.out.dtype))
+        scale(watch, operation, a, Call(torch.reciprocal, (divisor,)))
     else:
         scale(watch, operation, a, 1 / b)
 

@@ -49,14 +49,14 @@ def max_pool(watch: Watch, operation: Operation) -> None:
 @rule(aten._adaptive_avg_pool2d.default, aten._adaptive_avg_pool3d.default, aten.adaptive_avg_pool1d.default)
 def adaptive_average_pool(watch: Watch, operation: Operation) -> None:
     """Average over as many windows as asked for."""
-    pool(watch, operation, operation.args[0], operation.out, _adaptive(operation.args[0], operation.out), "pool")
+    pool(watch, operation, operation.args[0], operation.out, _adaptive(operation), "pool")
 
 
 @rule(aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default)
 def adaptive_max_pool(watch: Watch, operation: Operation) -> None:
     """Maximum over as many windows as asked for."""
     x, out = operation.args[0], operation.out[0]
-    _maximum(watch, operation, x, out, _adaptive(x, out))
+    _maximum(watch, operation, x, out, _adaptive(operation))
 
 
 @rule(aten.mean.dim, aten.mean.default)
@@ -92,7 +92,7 @@ def _maximum(watch: Watch, operation: Operation, x: Tensor, out: Tensor, windows
 def _slides(operation: Operation, x: Tensor) -> dict[int, tuple[int, int, int, int]]:
     """Return kernel size, stride, padding and dilation for each pooled axis."""
     kernel = _sequence(operation.argument("kernel_size"))
-    count = int(operation.func._schema.name.split("pool")[1][0])
+    count = _pooled_axes(operation)
 
     def setting(name: str, default: Sequence[int]) -> list[int]:
         given = _sequence(operation.argument(name)) or list(default)
@@ -104,9 +104,14 @@ def _slides(operation: Operation, x: Tensor) -> dict[int, tuple[int, int, int, i
     return {x.dim() - count + i: (kernel[i], stride[i], padding[i], dilation[i]) for i in range(count)}
 
 
-def _adaptive(x: Tensor, out: Tensor) -> dict[int, list[Window]]:
-    windows = {}
-    for axis in range(2 if x.dim() > 3 else 1, x.dim()):
+def _pooled_axes(operation: Operation) -> int:
+    """Count the axes that an operation such as ``avg_pool2d`` pools along, the last ones."""
+    return int(operation.func._schema.name.split("pool")[1][0])
+
+
+def _adaptive(operation: Operation) -> dict[int, list[Window]]:
+    x, out, windows = operation.args[0], _first(operation.out), {}
+    for axis in range(x.dim() - _pooled_axes(operation), x.dim()):
         inputs, outputs = x.shape[axis], out.shape[axis]
         members = [np.arange(i * inputs // outputs, -(-(i + 1) * inputs // outputs)) for i in range(outputs)]
         windows[axis] = [Window(m, len(m), len(m)) for m in members]
@@ -115,7 +120,7 @@ def _adaptive(x: Tensor, out: Tensor) -> dict[int, list[Window]]:
 
 def _axes(operation: Operation, x: Tensor) -> list[int]:
     """Return the axes that a reduction runs over; all of them where none is given."""
-    dims = operation.argument("dim")
+    dims = operation.argument("dim") if x.dim() else None
     dims = [dims] if isinstance(dims, int) else dims
     return sorted(d % x.dim() for d in dims) if dims else list(range(x.dim()))
 

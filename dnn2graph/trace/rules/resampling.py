@@ -10,6 +10,7 @@ from ...links import Axis, Convolution
 from ...weights import Constant
 from ..build import channel_axis
 from ..connect import connect_elementwise
+from ..ids import changes_along, fill_gaps
 from ..registry import rule
 from ..watch import Operation, Watch
 
@@ -28,30 +29,27 @@ def interpolate(watch: Watch, operation: Operation) -> None:
     """Average neighbouring positions of (samples, channels, *positions); the shares of each sum to 1."""
     x, out = operation.args[0], operation.out
     source = watch.ids(x)
-    if not watch.by_position:
-        _each_channel(watch, operation)
-        return
-    ids = watch.born(
-        operation, out, "pool", watch.new_by_element(out.shape), channel_axis=channel_axis(watch, x, out)
-    )
-    axes, kernel = [], torch.ones(1, 1, dtype=torch.float64)
-    for place in range(2, x.dim()):
-        axis, weights = Axis.linear(_matrix(operation, place).numpy())
-        axes.append(axis)
+    axes = list(range(2, x.dim()))
+    if not watch.by_position:  # each channel is linked to itself, unless its positions are different nodes
+        source = fill_gaps(source, axes)
+        axes = [axis for axis in axes if changes_along(source, axis)]
+        if not axes:
+            source = source[(slice(None), slice(None), *[slice(1)] * (x.dim() - 2))].expand(out.shape)
+            ids = watch.born(operation, out, "pool", watch.new_by_source(source), channel_axis=1)
+            connect_elementwise(watch, source, ids, "pool")
+            return
+    kept = [length if axis < 2 or axis in axes else 1 for axis, length in enumerate(out.shape)]
+    local = watch.new_by_element(kept).expand(out.shape)
+    ids = watch.born(operation, out, "pool", local, channel_axis=channel_axis(watch, x, out))
+    for axis in set(range(2, x.dim())) - set(axes):
+        source, ids = source.narrow(axis, 0, 1), ids.narrow(axis, 0, 1)
+    windows, kernel = [], torch.ones(1, 1, dtype=torch.float64)
+    for axis in axes:
+        window, weights = Axis.linear(_matrix(operation, axis).numpy())
+        windows.append(window)
         kernel = kernel[..., None] * torch.from_numpy(weights)
-    geometry = Convolution(1, 1, tuple(axes), copies=prod(x.shape[:2]))
+    geometry = Convolution(1, 1, tuple(windows), copies=prod(x.shape[:2]))
     watch.link("pool", source, ids, geometry, Constant(kernel))
-
-
-def _each_channel(watch: Watch, operation: Operation) -> None:
-    """Link each channel to itself; where positions are different nodes, each position to the nearest."""
-    x, out = operation.args[0], operation.out
-    source = watch.ids(x)
-    for axis in range(2, x.dim()):
-        nearest = torch.arange(out.shape[axis]) * x.shape[axis] // out.shape[axis]
-        source = source.index_select(axis, nearest)
-    ids = watch.born(operation, out, "pool", watch.new_by_source(source), channel_axis=1)
-    connect_elementwise(watch, source, ids, "pool")
 
 
 def _matrix(operation: Operation, axis: int) -> torch.Tensor:
