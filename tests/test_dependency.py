@@ -159,6 +159,19 @@ def test_a_derivative_that_the_model_cuts_is_a_spurious_path():
     assert [(pair.channel, pair.output_channel) for pair in found.spurious] == [(0, 1), (1, 0)]
 
 
+def test_a_derivative_that_is_no_number_is_no_dependence():
+    model, x = Net(lambda self, x: x.sqrt() + self.shift, shift=nn.Parameter(torch.zeros(3))), torch.ones(1, 3)
+    found = check_dependency(model, dg.from_torch(model, x), x)  # inputs are drawn, and half of them are negative
+    assert found.ok
+    assert found.missing == ()
+
+
+def test_a_model_without_derivatives_is_told():
+    model, x = Net(lambda self, x: torch.floor_divide(self.a(x), 0.5), a=nn.Linear(2, 2)), torch.ones(1, 2)
+    with pytest.raises(dg.ModelError, match=r"has no derivatives to compare paths with.*floor_divide"):
+        check_dependency(model, dg.from_torch(model, x), x)
+
+
 def test_a_graph_that_holds_for_the_example_is_compared_at_the_example():
     model = Net(lambda self, x: self.a(x) if x.sum() > 0 else self.b(x), a=nn.Linear(2, 2), b=nn.Linear(2, 2))
     x = torch.ones(1, 2)

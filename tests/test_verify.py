@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -448,6 +450,72 @@ def test_infinite_activations_agree_with_themselves():
         model.weight[0, 0] = torch.inf
     x = torch.ones(3, 2)
     assert dg.verify(model, dg.from_torch(model, x, granularity="position"), x).ok
+
+
+GATED = {
+    "product": lambda h: h[:, :, 1:] * h[:, :, :-1],
+    "largest": lambda h: torch.maximum(h[:, :, 1:], h[:, :, :-1]),
+    "mixture": lambda h: torch.lerp(h[:, :, 1:], h[:, :, :-1], h[:, :, :-1].sigmoid()),
+    "quantile": lambda h: h.quantile(0.3, dim=2),
+}
+
+
+@pytest.mark.parametrize("case", GATED)
+def test_positions_of_one_channel_that_gate_each_other_are_verified(case):
+    model = Net(lambda self, x: GATED[case](self.a(x)), a=nn.Conv1d(2, 3, 1)).double()
+    x = torch.randn(2, 2, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = dg.verify(model, dg.from_torch(model, x[:1]), x[:1])
+    assert found.ok, found
+
+
+@pytest.mark.parametrize("aggregate", ["sum", "mean", "l1", "l2", "maxabs"])
+def test_neighbours_that_are_added_beside_a_learned_token_are_verified(aggregate):
+    def forward(self, x):
+        tokens = torch.cat([self.token.expand(len(x), 1, 2), x], 1)
+        return tokens[:, 1:] + tokens[:, :-1]
+
+    model = fill(Net(forward, token=nn.Parameter(torch.zeros(1, 1, 2))), 0).double()
+    x = torch.randn(2, 4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = dg.verify(model, dg.from_torch(model, x, aggregate=aggregate), x)
+    assert found.ok, found
+
+
+def test_a_difference_that_rounding_may_make_is_told_from_a_wrong_graph():
+    model = Net(lambda self, x: self.a(torch.sin(3000 * self.b(x))), a=nn.Linear(16, 2), b=nn.Linear(4, 16))
+    model, x = fill(model, 0), torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    graph = dg.from_torch(model, x)
+    found = dg.verify(model, graph, x, tolerance=1e-7)
+    assert not found
+    assert "rounding" not in str(found)  # a tolerance of one's own is meant
+    steep = replace(found, tolerance=1e-5, max_rel_error=5e-5)
+    assert "so little may be rounding: repeat in float64" in str(steep)
+    assert dg.verify(model.double(), graph, x.double()).max_rel_error < 1e-10
+
+
+def test_a_model_that_mixes_samples_is_told():
+    model = Net(lambda self, x: self.a(x) - x.mean(0, keepdim=True), a=nn.Linear(2, 2))
+    x = torch.randn(3, 2, generator=torch.Generator().manual_seed(0))
+    graph = dg.from_torch(model, x)
+    found = dg.verify(model, graph, x)
+    assert not found
+    assert "the first sample agrees in every layer: the model mixes samples" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("convert", "tolerance"), [(torch.Tensor.half, 2e-2), (torch.Tensor.float, 1e-5), (torch.Tensor.double, 1e-12)]
+)
+def test_the_tolerance_is_that_of_the_coarsest_precision(convert, tolerance):
+    model = Net(lambda self, x: convert(self.a(x)), a=nn.Linear(2, 2)).double()
+    x = torch.randn(3, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = dg.verify(model, dg.from_torch(model, x), x)
+    assert found.ok, found
+    assert found.tolerance == tolerance
+
+
+def test_one_over_a_whole_number_is_as_precise_as_what_it_divides():
+    model = Net(lambda self, x: x / torch.tensor([3, 7]))
+    graph = dg.from_torch(model, torch.ones(1, 2, dtype=torch.float64), "position")
+    assert graph.replay(torch.ones(1, 2, dtype=torch.float64)).tolist() == [[1 / 3, 1 / 7]]
 
 
 def test_a_stricter_tolerance_can_be_asked_for():

@@ -27,6 +27,8 @@ __all__ = ["Dependency", "LayerError", "Verification", "check_dependency", "devi
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5}
 HALF_TOLERANCE = 2e-2  # half precision keeps 8 to 11 bits, and torch accumulates in another order than the graph
 
+STEEP = 100  # by so much a network may magnify the rounding of its layers
+
 
 @dataclass(frozen=True)
 class LayerError:
@@ -90,8 +92,17 @@ class Verification:
         if self.first_divergent_layer is not None:
             lines.append(f"first diverging layer: {self.first_divergent_layer}")
         if not self.ok:
-            lines += self.notes
+            lines += [*self._causes(), *self.notes]
         return "\n".join(lines)
+
+    def _causes(self) -> list[str]:
+        """Name what may be the cause, if the errors look like one."""
+        worst = max([self.max_rel_error, *(layer.max_rel_error for layer in self.layers)])
+        if self.max_rel_error > self.tolerance and self.first_divergent_layer is None and self.samples > 1:
+            return ["the first sample agrees in every layer: the model mixes samples, or takes another way on others"]
+        if self.tolerance == TOLERANCES[torch.float32] and worst <= STEEP * self.tolerance:
+            return ["so little may be rounding: repeat in float64, verify(model.double(), graph, x.double())"]
+        return []
 
 
 def verify(
@@ -117,8 +128,8 @@ def verify(
         A batch of samples, as the model takes it.
     example_kwargs : mapping, optional
     tolerance : float, optional
-        Largest relative error. Default 1e-5 in float32, 1e-12 in float64, 2e-2 where some layer is computed in half
-        precision.
+        Largest relative error. Default 1e-12 where all layers are computed in float64, 1e-5 where some are in float32,
+        2e-2 where some are in half precision.
 
     Returns
     -------
@@ -134,12 +145,13 @@ def verify(
     unrolled, values = traced(model, args, kwargs, options, keep_values=True)
     replayable = graph.granularity == "position" and not graph.folded
     subject = graph if replayable else unrolled.with_weights(graph.weights)
+    expected = _outputs(model, args, kwargs)
     if tolerance is None:
-        computed_in = {value.dtype for value in values if value.is_floating_point()}
-        halved = not computed_in <= set(TOLERANCES)  # by autocast
-        tolerance = HALF_TOLERANCE if halved else TOLERANCES.get(graph.dtype, HALF_TOLERANCE)
+        tensors = [t for t in (*values, *expected) if isinstance(t, Tensor)]
+        computed_in = {t.dtype for t in tensors if t.is_floating_point() and t.numel()}
+        tolerance = max(TOLERANCES.get(dtype, HALF_TOLERANCE) for dtype in (*computed_in, graph.dtype))
 
-    worst_abs, worst_rel, samples = _compare_outputs(model, subject, args, kwargs)
+    worst_abs, worst_rel, samples = _compare_outputs(model, subject, args, kwargs, expected)
     layers = _compare_layers(subject, unrolled, values, args, kwargs, tolerance)
     divergent = next((each.layer for each in layers if not each.max_rel_error <= tolerance), None)
     difference: float | None = None
@@ -154,12 +166,11 @@ def verify(
 
 
 def _compare_outputs(
-    model: nn.Module, graph: NeuralGraph, args: tuple[Any, ...], kwargs: dict[str, Any]
+    model: nn.Module, graph: NeuralGraph, args: tuple[Any, ...], kwargs: dict[str, Any], expected: list[Any]
 ) -> tuple[float, float, int]:
     """Return the largest absolute and relative error of the outputs, and the number of samples."""
     samples = len(sample_batch(graph, args, kwargs)[0])
     found = tree_leaves(replay(graph, args, kwargs))
-    expected = _outputs(model, args, kwargs)
     if any(isinstance(o, Tensor) and o.shape != t.shape for o, t in zip(found, expected, strict=True)):
         # the outputs do not keep samples along the batch axis: the graph gives them sample by sample
         axis = graph.options["batch_axis"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..graph import NeuralGraph
-from ..links import Convolution, Links
+from ..links import Axis, Convolution, Links
 from ..links.sums import as_numpy
 from ..nodes import Nodes
 from ..trace import traced
@@ -92,8 +92,10 @@ def _compare(
         if expected is None:
             unchecked.append(operation)
             continue
-        blocks = [block for each in others for block in each.blocks()]
-        found = _summed([(np.stack([block.sources, block.targets], 1), block.weights) for block in blocks])
+        gates = [_joined_channels(links) for links in others if links.kind == "gate"]
+        blocks = [block for links in others if links.kind != "gate" for block in links.blocks()]
+        parts = [(np.stack([block.sources, block.targets], 1), block.weights) for block in blocks]
+        found = _summed([*parts, _joined(gates)])
         if len(constants) and (constants[expected[0][:, 0]].any() or constants[found[0][:, 0]].any()):
             unchecked.append(operation)
             expected, found = (_without(constants, pairs) for pairs in (expected, found))
@@ -156,14 +158,14 @@ def _gap(ours: Links, theirs: Links) -> float:
 
 def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs | None:
     """Aggregate, for each pair of channels, the different kernel entries that join positions of them."""
-    parts = []
+    parts, gates = [], []
     for links in group:
         links = _without_repeats(links, of_node)
         if links.kind == "gate":
-            parts.append(_joined_channels(links, of_node))
+            gates.append(_joined_channels(links, of_node))
             continue
         geometry = links.map
-        if not isinstance(geometry, Convolution) or any(axis.taps > 1 and axis.is_irregular for axis in geometry.axes):
+        if not isinstance(geometry, Convolution) or any(map(_is_repeated, geometry.axes)):
             return None
         source = _channel_of_rows(links.source_nodes.ids, of_node)
         target = _channel_of_rows(links.target_nodes.ids, of_node)
@@ -186,7 +188,12 @@ def _aggregated(group: list[Links], of_node: np.ndarray, method: str) -> Pairs |
         first = _first_of_each(ends[:, :2])
         weights = _reduced(entries, first, method)
         parts.append((ends[first, :2], weights))
-    return _summed(parts)
+    return _summed([*parts, _joined(gates)])
+
+
+def _is_repeated(axis: Axis) -> bool:
+    """Whether positions of an irregular axis meet more than one tap, so that its taps are not those of a kernel."""
+    return axis.is_irregular and (axis.taps > 1 or bool((axis.met_by_target > 1).any()))
 
 
 def _without_repeats(links: Links, of_node: np.ndarray) -> Links:
@@ -203,13 +210,19 @@ def _without_repeats(links: Links, of_node: np.ndarray) -> Links:
     return replace(links, map=geometry, source_nodes=source, target_nodes=target)
 
 
-def _joined_channels(links: Links, of_node: np.ndarray) -> Pairs:
-    """List the pairs of channels that gates join: each has the weight 1, however many of their positions are joined."""
+def _joined_channels(links: Links, of_node: np.ndarray | None = None) -> np.ndarray:
+    """List the pairs of channels that gates join, int64 (pairs, 2); None for ``of_node`` if nodes are channels."""
     found = [np.zeros((0, 2), np.int64)]
     for block in links.blocks():
-        ends = np.stack([of_node[block.sources], of_node[block.targets]], 1)
+        ends = np.stack([block.sources, block.targets], 1)
+        ends = ends if of_node is None else of_node[ends]
         found.append(_unique_rows(ends[(ends >= 0).all(1)]))
-    pairs = _unique_rows(np.concatenate(found))
+    return np.concatenate(found)
+
+
+def _joined(gates: list[np.ndarray]) -> Pairs:
+    """Give each pair of channels that gates join the weight 1, however many of their positions they join."""
+    pairs = _unique_rows(np.concatenate([np.zeros((0, 2), np.int64), *gates]))
     return pairs, np.ones(len(pairs))
 
 

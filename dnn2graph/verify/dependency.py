@@ -21,6 +21,7 @@ from ..nodes import Nodes
 from ..trace.channels import channel_classes
 from ..trace.inputs import as_arguments, input_tensors, one_sample
 from ..trace.modules import ModuleStack
+from ..trace.rules import embedding
 from ..weights import Call
 
 SHOWN = 8  # pairs, or names, that a message lists
@@ -131,7 +132,7 @@ def check_dependency(
     InputError
         If the graph is in position granularity.
     ModelError
-        If the model raises, or returns other outputs than the graph has.
+        If the model raises, holds operations without derivatives, or returns other outputs than the graph has.
 
     Examples
     --------
@@ -305,11 +306,8 @@ class _Run:
         self.features = [count for _, count in tables]
         # the model may change its inputs in place, which leaves do not allow
         given_args, given_kwargs = tree_map_only(Tensor, torch.clone, (args, kwargs))
-        try:
-            with torch.enable_grad(), ModuleStack(model).watching(), watched:
-                leaves = tree_leaves(model(*given_args, **given_kwargs))
-        except Exception as error:
-            raise ModelError(f"the model raised {type(error).__name__} at random weights: {error}") from error
+        with _saying("the model fails at random weights"), torch.enable_grad(), ModuleStack(model).watching(), watched:
+            leaves = tree_leaves(model(*given_args, **given_kwargs))
         if len(leaves) != len(graph.output.leaves) or any(
             isinstance(nodes, Nodes) and nodes.shape != tuple(leaf.shape)
             for nodes, leaf in zip(graph.output.leaves, leaves, strict=True)
@@ -349,7 +347,8 @@ class _Run:
             for out, nodes in zip(self.outputs, self.nodes, strict=True):
                 if isinstance(nodes, Nodes) and out.requires_grad and by:
                     mixture = _mixture(out, torch.from_numpy(np.asarray(nodes.ids >= 0)), generator)
-                    torch.autograd.backward(out, mixture, retain_graph=True, inputs=by)
+                    with _saying("the model has no derivatives to tell parameters by"):
+                        torch.autograd.backward(out, mixture, retain_graph=True, inputs=by)
         finally:
             for handle in handles:
                 handle.remove()
@@ -363,7 +362,17 @@ class _Run:
         if not out.requires_grad or not by:
             return [None] * len(by)
         mixture = _mixture(out, mask, generator)
-        return torch.autograd.grad(out, by, mixture, retain_graph=True, allow_unused=True)
+        with _saying("the model has no derivatives to compare paths with"):
+            return torch.autograd.grad(out, by, mixture, retain_graph=True, allow_unused=True)
+
+
+@contextmanager
+def _saying(what: str) -> Iterator[None]:
+    """Turn whatever the model raises into an error that says what failed."""
+    try:
+        yield
+    except Exception as error:
+        raise ModelError(f"{what}: {type(error).__name__}: {error}") from error
 
 
 def _mixture(out: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
@@ -374,17 +383,9 @@ def _mixture(out: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
 def _note_if_moving(name: str, moving: set[str], parameter: Tensor) -> None:
     """Look at a gradient and drop it: those of all parameters together take as much memory as the model."""
     assert parameter.grad is not None
-    if bool((parameter.grad.to_dense() != 0).any()):
+    if bool(_is_not_zero(parameter.grad.to_dense()).any()):
         moving.add(name)
     parameter.grad = None
-
-
-LOOKUPS = (
-    torch.ops.aten.embedding.default,
-    torch.ops.aten._embedding_bag.default,
-    torch.ops.aten._embedding_bag_forward_only.default,
-    torch.ops.aten.index.Tensor,
-)
 
 
 class _Embedded(TorchDispatchMode):
@@ -397,11 +398,16 @@ class _Embedded(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func in LOOKUPS:
+        if func in embedding.LOOKUPS:
             for found, table in zip(self.found, self._tables, strict=True):
                 if args[0] is table:
                     found.append(out if isinstance(out, Tensor) else out[0])
         return out
+
+
+def _is_not_zero(gradient: Tensor) -> Tensor:
+    """Tell which derivatives are not zero; one that is no number, as of the root of -1, tells nothing."""
+    return (gradient != 0) & ~gradient.isnan()
 
 
 def _any_of_each(gradient: Tensor | None, channel: Tensor) -> Tensor:
@@ -409,7 +415,7 @@ def _any_of_each(gradient: Tensor | None, channel: Tensor) -> Tensor:
     count = int(channel.max()) + 1
     if gradient is None:
         return torch.zeros(count, dtype=torch.bool)
-    moved = (gradient != 0).reshape(-1).long()
+    moved = _is_not_zero(gradient).reshape(-1).long()
     return torch.zeros(count, dtype=torch.long).index_add(0, channel.reshape(-1), moved) > 0
 
 
@@ -418,7 +424,7 @@ def _any_feature(gradients: Sequence[Tensor | None], features: int) -> Tensor:
     moved = torch.zeros(features, dtype=torch.bool)
     for gradient in gradients:
         if gradient is not None:
-            moved |= (gradient != 0).reshape(-1, len(moved)).any(0)
+            moved |= _is_not_zero(gradient).reshape(-1, len(moved)).any(0)
     return moved
 
 
