@@ -233,6 +233,7 @@ SHAPES = [
     ("Size", [X], [], {}, OPSETS),
 ]
 
+REDUCED = (("add", 3), ("mul", 3), ("min", 4), ("max", 4))
 SELECTIONS = [
     ("Slice", [X], [], {"starts": [1, -3], "ends": [2**31 - 1, -1], "axes": [1, 3]}, OPSETS[:1]),
     ("Slice", [X], [ints(1, -3), ints(2**63 - 1, -1), ints(1, -1)], {}, OPSETS[1:]),
@@ -246,6 +247,24 @@ SELECTIONS = [
     ("GatherND", [MATRIX], [ints(1, 2, 3, 0).reshape(2, 2)], {}, OPSETS[1:]),
     ("ScatterND", [MATRIX], [ints(1, 3).reshape(2, 1), random(2, 6, seed=2)], {}, OPSETS[1:]),
     ("ScatterElements", [MATRIX], [ints(1, -1).reshape(1, 2), random(1, 2, seed=2)], {"axis": 1}, OPSETS[1:]),
+    *[
+        ("ScatterND", [X], [ints(1, 3, 0, 2, 1, 3).reshape(3, 2), random(3, 5, 7)], {"reduction": how}, OPSETS[since:])
+        for how, since in REDUCED
+    ],
+    *[
+        (
+            "ScatterElements",
+            [MATRIX],
+            [ints(1, -1, 1).reshape(1, 3), random(1, 3)],
+            {"axis": 1, "reduction": how},
+            OPSETS[since:],
+        )
+        for how, since in REDUCED
+    ],
+    ("NonZero", [MATRIX * (MATRIX > 0)], [], {}, OPSETS),
+    ("Compress", [MATRIX], [np.array([True, False, True])], {"axis": 1}, OPSETS),
+    ("Compress", [MATRIX], [np.array([False, True])], {}, OPSETS),
+    ("LpNormalization", [np.zeros((2, 3), np.float32)], [], {}, OPSETS[5:6]),
     ("Scatter", [MATRIX], [ints(1, 3).reshape(1, 2), random(1, 2, seed=2)], {"axis": 1}, OPSETS[:1]),
     ("Pad", [X], [], {"pads": [0, 0, 1, 2, 0, 0, 3, 4], "value": 0.5}, OPSETS[:1]),
     ("Pad", [X], [ints(0, 1, 1, 2, 0, 0, 3, -2), np.float32(0.5)], {}, OPSETS[1:]),
@@ -303,8 +322,46 @@ PRECISIONS = [
     ("QuantizeLinear", [MATRIX], [np.float32(0.02), np.uint8(128)], {}, OPSETS[1:]),
 ]
 
+WHOLE = np.array([[5, 12, -3], [255, 0, 7]], np.int32)
+SAMPLINGS = [
+    *[
+        (
+            "GridSample",
+            [X, random(2, 3, 4, 2)],
+            [],
+            {"mode": mode, "padding_mode": padding, "align_corners": corners},
+            [opset],
+        )
+        for opset, modes in ((17, ("bilinear", "nearest", "bicubic")), (21, ("linear", "nearest", "cubic")))
+        for mode in modes
+        for padding, corners in (("zeros", 0), ("border", 1), ("reflection", 0))
+    ],
+    ("GridSample", [random(1, 2, 3, 4, 5), random(1, 2, 2, 3, 3)], [], {"mode": "linear"}, OPSETS[5:]),
+    ("AffineGrid", [random(2, 2, 3)], [ints(2, 1, 3, 4)], {}, OPSETS[5:]),
+    ("AffineGrid", [random(1, 3, 4)], [ints(1, 1, 2, 3, 4)], {"align_corners": 1}, OPSETS[5:]),
+    ("Col2Im", [random(2, 12, 6)], [ints(3, 4), ints(2, 2)], {}, OPSETS[4:]),
+    (
+        "Col2Im",
+        [random(1, 4, 2)],
+        [ints(3, 4), ints(2, 2)],
+        {"pads": [0, 1, 1, 0], "strides": [2, 2], "dilations": [2, 1]},
+        OPSETS[4:],
+    ),
+    ("Det", [random(2, 4, 4)], [], {}, OPSETS[1:]),
+    *[("Bitwise" + name, [WHOLE, WHOLE[::-1].copy()], [], {}, OPSETS[4:]) for name in ("And", "Or", "Xor")],
+    ("BitwiseNot", [WHOLE], [], {}, OPSETS[4:]),
+]
+SPECTRA = [
+    ("DFT", [random(2, 5, 1)], [], {}, OPSETS[3:5]),
+    ("DFT", [random(2, 5, 2)], [], {"inverse": 1}, OPSETS[3:5]),
+    ("DFT", [random(2, 3, 5, 1)], [ints(4)[0]], {"axis": 2, "onesided": 1}, OPSETS[3:5]),
+    ("DFT", [random(2, 5, 1)], [], {}, OPSETS[5:]),
+    ("DFT", [random(2, 5, 3, 2)], [None, ints(1)[0]], {"inverse": 1}, OPSETS[5:]),
+    ("DFT", [random(2, 5, 1)], [ints(7)[0]], {"onesided": 1}, OPSETS[5:]),
+]
+
 FAMILIES = (ELEMENTWISE, LINEAR, CONVOLUTIONS, POOLINGS, NORMALISATIONS, REDUCTIONS, SHAPES, SELECTIONS, RESIZINGS)
-FAMILIES += (RECURRENT, PRECISIONS)
+FAMILIES += (RECURRENT, PRECISIONS, SAMPLINGS, SPECTRA)
 OUTPUTS = {"RNN": 2, "GRU": 2, "LSTM": 3}
 CASES = [case for family in FAMILIES for case in family]
 ELSEWHERE = {"Constant", "ConstantOfShape", "Range", "Split", "TopK"}
@@ -384,7 +441,8 @@ def test_a_made_tensor_enters_a_sum(tmp_path, made):
     [
         ("BatchNormalization", [random(6)] * 4, {"training_mode": 1}, "statistics of the batch"),
         ("Resize", [None, floats(1, 1, 2, 2)], {"coordinate_transformation_mode": "tf_crop_and_resize"}, "tf_crop"),
-        ("ScatterND", [ints(1).reshape(1, 1), random(1, 6, 5, 7)], {"reduction": "add"}, "reduction 'add'"),
+        ("ScatterND", [ints(1).reshape(1, 1), random(1, 6, 5, 7)], {"reduction": "mean"}, "reduction 'mean'"),
+        ("GridSample", [random(2, 3, 4, 2)], {"mode": "spline"}, "mode 'spline'"),
         ("Cast", [], {"to": 8}, "no type"),
         ("Conv", [random(4, 6, 3, 3)], {"strides": [0, 1]}, "out of range"),
         ("Conv", [random(4, 6, 3, 3)], {"pads": [2**40, 0, 0, 0]}, "at most"),

@@ -73,7 +73,8 @@ def load_program(path: Path) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]
         program = torch.export.load(path)
         model = torch.export.unflatten(program)
     args, kwargs = program.example_inputs or ((), {})
-    if not program.range_constraints:  # no size may vary, so neither may the number of samples
+    tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+    if not program.range_constraints and all(x.dim() and len(x) == 1 for x in tensors):  # no size may vary
         model.forward = _sample_by_sample(model.forward)  # type: ignore[method-assign]
     return model, tuple(args), dict(kwargs)
 

@@ -14,8 +14,10 @@ from . import (
     recurrent,
     reductions,
     resizing,
+    sampling,
     selecting,
     shaping,
+    spectra,
 )
 from .shaping import SIZES
 
@@ -31,6 +33,8 @@ __all__ = [
     "recurrent",
     "reductions",
     "resizing",
+    "sampling",
     "selecting",
     "shaping",
+    "spectra",
 ]

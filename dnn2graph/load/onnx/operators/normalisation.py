@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, finfo
 
 from ..registry import operator
 from .settings import axis
@@ -71,7 +71,7 @@ def power_norm(step: Step, x: Tensor) -> Tensor:
     along = axis(step, x, -1)
     p = step.get("p", 2)
     norm = x.abs().sum(along, keepdim=True) if p == 1 else (x * x).sum(along, keepdim=True).sqrt()
-    return x / norm
+    return x / norm.clamp(min=finfo(norm.dtype).tiny)  # zeros stay zeros
 
 
 @operator("MeanVarianceNormalization")

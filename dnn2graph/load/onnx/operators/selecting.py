@@ -69,21 +69,52 @@ def gather_at(step: Step, x: Tensor, places: Tensor) -> Tensor:
     return x[tuple(places.unbind(-1))]
 
 
+@operator("NonZero")
+def places_of(step: Step, x: Tensor) -> Tensor:
+    """The places that hold no zero, (axes, places)."""
+    return torch.nonzero(x).t()
+
+
+@operator("Compress")
+def chosen(step: Step, x: Tensor, condition: Tensor) -> Tensor:
+    """The slices along an axis, or the elements, that a condition is true for."""
+    along = step.get("axis")
+    x, along = (x.reshape(-1), 0) if along is None else (x, along)
+    return x.index_select(along, torch.nonzero(condition).reshape(-1))
+
+
+REDUCTIONS = {"add": "sum", "mul": "prod", "min": "amin", "max": "amax"}
+
+
 @operator("ScatterND")
 def put_at(step: Step, x: Tensor, places: Tensor, updates: Tensor) -> Tensor:
-    """Overwrite slices at tuples of places."""
-    if step.get("reduction", "none") != "none":
-        raise step.refuse(f"reduction '{step.get('reduction')}'")
-    return torch.index_put(x, tuple(places.unbind(-1)), updates)
+    """Overwrite slices at tuples of places, or bring them and what was there down to one."""
+    reduction = _reduction(step)
+    if reduction is None or not places.shape[-1]:
+        return torch.index_put(x, tuple(places.unbind(-1)), updates)
+    axes = places.shape[-1]
+    numbered = torch.arange(x.shape[:axes].numel()).view(x.shape[:axes])
+    rows, at = x.reshape(numbered.numel(), -1), numbered[tuple(places.unbind(-1))].reshape(-1, 1)
+    made = rows.scatter_reduce(0, at.expand(-1, rows.shape[1]), updates.reshape(len(at), -1), reduction)
+    return made.view(x.shape)
 
 
 @operator("ScatterElements", "Scatter")
 def put_elements(step: Step, x: Tensor, places: Tensor, updates: Tensor) -> Tensor:
-    """Overwrite one element for each place along an axis."""
-    if step.get("reduction", "none") != "none":
-        raise step.refuse(f"reduction '{step.get('reduction')}'")
-    along = axis(step, x, 0)
-    return x.scatter(along, _from_front(step, places, x.shape[along]), updates)
+    """Overwrite one element for each place along an axis, or bring it and what was there down to one."""
+    reduction, along = _reduction(step), axis(step, x, 0)
+    places = _from_front(step, places, x.shape[along])
+    if reduction is None:
+        return x.scatter(along, places, updates)
+    return x.scatter_reduce(along, places, updates, reduction)
+
+
+def _reduction(step: Step) -> str | None:
+    """Name torch's reduction for what is put at a place; None where it overwrites."""
+    given = step.get("reduction", "none")
+    if given != "none" and given not in REDUCTIONS:
+        raise step.refuse(f"reduction '{given}'")
+    return REDUCTIONS.get(given)
 
 
 def _from_front(step: Step, places: Tensor, length: int) -> Tensor:
