@@ -20,6 +20,7 @@ from dnn2graph import InputError, LoadError, ModelError, WeightsError, from_torc
 from dnn2graph.load import load, load_model, read_state_dict, resolve_architecture
 from dnn2graph.load.formats import PICKLED
 from dnn2graph.load.state_dict import without_prefixes
+from tests.strategies import Net
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -264,6 +265,39 @@ def test_a_program_has_the_layers_and_parameters_of_the_model_that_was_exported(
     assert list(loaded.model.state_dict()) == list(model.state_dict())
     assert torch.equal(loaded.args[0], x)
     assert same_graph(loaded.trace(), from_torch(model, x))
+
+
+SEQUENCES = {
+    "LSTM": (lambda: nn.LSTM(4, 3), (5, 1, 4), 1),
+    "LSTM, stacked and projected": (
+        lambda: nn.LSTM(4, 3, 2, bidirectional=True, batch_first=True, proj_size=2),
+        (1, 5, 4),
+        0,
+    ),
+    "GRU, without biases": (lambda: nn.GRU(4, 3, batch_first=True, bias=False), (1, 5, 4), 0),
+    "RNN, both ways": (lambda: nn.RNN(4, 3, bidirectional=True, nonlinearity="relu"), (5, 1, 4), 1),
+}
+
+
+@pytest.mark.parametrize("case", SEQUENCES)
+def test_a_recurrent_program_has_the_graph_of_its_module(tmp_path, case):
+    build, shape, axis = SEQUENCES[case]
+    model, x = Net(lambda self, x: self.layers(x)[0], layers=build()).eval(), torch.randn(shape)
+    path = exported(tmp_path, model, x)
+    loaded, graph = load_model(path), from_torch(model, x, batch_axis=axis)
+    found = loaded.trace(batch_axis=axis)
+    assert "recurrent" in {links.kind for links in found.links}
+    assert [layer.name for layer in found.layers] == [layer.name for layer in graph.layers]
+    assert abs(found.adjacency() - graph.adjacency()).sum() == 0
+    assert verify(loaded.model, loaded.trace(batch_axis=axis, granularity="position", shared="unfold"), x).ok
+    assert torch.equal(loaded.model(x), model(x))  # the program is the same as before
+
+
+def test_a_program_for_several_steps_is_called_as_it_is(tmp_path):
+    """Its first axis has a fixed length that is not that of samples."""
+    model = nn.LSTM(4, 3).eval()
+    loaded = load_model(exported(tmp_path, model, torch.zeros(5, 1, 4)))
+    assert torch.equal(loaded.model(torch.ones(5, 1, 4))[0], model(torch.ones(5, 1, 4))[0])
 
 
 def test_a_program_verifies_on_more_samples_than_it_was_exported_with(tmp_path):

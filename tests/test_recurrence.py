@@ -259,6 +259,50 @@ def test_a_given_state_is_verified_and_followed():
         assert not found.spurious, found
 
 
+def test_a_function_of_a_sequence_is_the_same_as_its_module():
+    module = fill(nn.LSTM(3, 2, 2, bidirectional=True), 0).double()
+
+    def forward(self, x):
+        zeros = x.new_zeros(4, x.shape[1], 2)
+        return torch.lstm(x, (zeros, zeros), self.layers._flat_weights, True, 2, 0.0, False, True, False)[0]
+
+    model, sequence = Net(forward, layers=module), x(5, 2, 3)
+    graph = dg.from_torch(model, sequence, batch_axis=1)
+    assert "recurrent" in {links.kind for links in graph.links}
+    assert dg.verify(model, graph, sequence).ok
+    other = dg.from_torch(Net(lambda self, x: self.layers(x)[0], layers=module), sequence, batch_axis=1)
+    assert graph.number_of_edges() == other.number_of_edges()
+
+
+def test_a_subclass_of_a_recurrent_module_may_call_it():
+    class Doubling(nn.GRU):
+        def forward(self, sequence):
+            return super().forward(2 * sequence)[0]
+
+    model, sequence = fill(Doubling(3, 2, batch_first=True), 0).double(), x(2, 4, 3)
+    graph = dg.from_torch(model, sequence)
+    assert "recurrent" in {links.kind for links in graph.links}
+    assert dg.verify(model, graph, sequence).ok
+
+
+def test_torch_is_as_it_was_when_a_model_has_been_watched():
+    before = [torch._VF.lstm, torch.lstm, torch._VF.rnn_relu]
+    dg.from_torch(nn.LSTM(2, 2), torch.zeros(3, 1, 2), batch_axis=1)
+    with pytest.raises(dg.ModelError):
+        dg.from_torch(nn.LSTM(2, 2), torch.zeros(3, 1, 5), batch_axis=1)
+    assert [torch._VF.lstm, torch.lstm, torch._VF.rnn_relu] == before
+
+
+def test_random_numbers_between_layers_are_refused():
+    def forward(self, x):
+        zeros = x.new_zeros(2, x.shape[1], 2)
+        return torch.gru(x, zeros, self.layers._flat_weights, True, 2, 0.5, True, False, False)[0]
+
+    model = Net(forward, layers=nn.GRU(3, 2, 2))
+    with pytest.raises(dg.UnsupportedOperation, match="random numbers enter the activations"):
+        dg.from_torch(model, torch.ones(4, 1, 3), batch_axis=1)
+
+
 def test_a_subclass_with_a_forward_of_its_own_is_left_to_it():
     class Doubling(nn.GRUCell):
         def forward(self, step, state):

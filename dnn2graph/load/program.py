@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 
 from ..errors import LoadError
+from ..trace.recurrence import SEQUENCES
 from .files import check_archive, reading
 from .pickled import python_object
 
@@ -47,6 +48,7 @@ ALLOWED = {
 # Sizes are expressions of symbols and of sympy's functions, whose names are capitalised. Python's own names,
 # attributes, and calls of a result are not among them.
 NOT_IN_A_SIZE = re.compile(r"[^\w\s+\-*/%(),.=<>&|~]|__|\.\s*[^\W\d]|\)\s*\(|\b(?![suz]\w*\d)[a-z_]\w*\b(?!\s*=[^=])")
+RECURRENT = {getattr(getattr(torch.ops.aten, name), form): name for name in SEQUENCES for form in ("input", "data")}
 REMEDY = "export the model again where it was made, for the processor and without objects of your own"
 
 
@@ -72,11 +74,24 @@ def load_program(path: Path) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]
     with _reading_program(path):
         program = torch.export.load(path)
         model = torch.export.unflatten(program)
+    _call_recurrent_functions(model)
     args, kwargs = program.example_inputs or ((), {})
     tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
     if not program.range_constraints and all(x.dim() and len(x) == 1 for x in tensors):  # no size may vary
         model.forward = _sample_by_sample(model.forward)  # type: ignore[method-assign]
     return model, tuple(args), dict(kwargs)
+
+
+def _call_recurrent_functions(model: nn.Module) -> None:
+    """Let a program call whole sequences as modules do, by torch's functions: these run step by step while watched."""
+    for module in model.modules():
+        for node in getattr(getattr(module, "graph", None), "nodes", ()):
+            if node.target in RECURRENT:
+                node.target = partial(_sequence, RECURRENT[node.target])
+
+
+def _sequence(name: str, *args: Any) -> Any:
+    return getattr(torch._VF, name)(*args)
 
 
 def _refuse_code(path: Path, archive: Any) -> None:

@@ -7,7 +7,7 @@ part of the module by a name of its own, so that its neurons are the same at eac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,42 +15,40 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 if TYPE_CHECKING:
     from .modules import ModuleStack
 
 State = tuple[Tensor, ...]  # hidden values, and with LSTMs those of the cells
-WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-Weights = tuple[Tensor | None, ...]  # in that order: input to hidden, hidden to hidden, both biases, projection
+Weights = tuple[Tensor | None, ...]  # input to hidden, hidden to hidden, both biases, projection
+SEQUENCES = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN_TANH", "rnn_relu": "RNN_RELU"}  # functions of torch._VF
 
 
 @contextmanager
 def stepwise(model: nn.Module, stack: ModuleStack) -> Iterator[None]:
-    """Let the recurrent modules of a model run step by step; put everything back at the end."""
-    changed = []
+    """Let recurrent cells, and torch's functions of whole sequences, run step by step; put everything back at the end.
+
+    Modules such as ``nn.LSTM``, and programs that were exported from them, call these functions.
+    """
+    cells = [module for module in model.modules() if _is_cell(module)]
+    functions = [(place, name, getattr(place, name)) for place in (torch, torch._VF) for name in SEQUENCES]
     try:
-        for module in model.modules():
-            run = _forward_of(module)
-            if run is not None:
-                module.__dict__["forward"] = _bound(run, module, stack)
-                changed.append(module)
+        for module in cells:
+            module.__dict__["forward"] = partial(cell_forward, module, stack)
+        for place, name, function in functions:
+            setattr(place, name, partial(run_sequence, stack, SEQUENCES[name], function))
         yield
     finally:
-        for module in changed:
+        for module in cells:
             del module.__dict__["forward"]
+        for place, name, function in functions:
+            setattr(place, name, function)
 
 
-def _forward_of(module: nn.Module) -> Callable[..., Any] | None:
-    """Choose how a module runs; None where it is no recurrent one, or has a forward of its own."""
-    for kind, run in ((nn.RNNBase, sequence_forward), (nn.RNNCellBase, cell_forward)):
-        if isinstance(module, kind) and type(module).__module__ == nn.LSTM.__module__ and "forward" not in vars(module):
-            return run
-    return None
-
-
-def _bound(run: Callable[..., Any], module: nn.Module, stack: ModuleStack) -> Callable[..., Any]:
-    return lambda *args, **kwargs: run(module, stack, *args, **kwargs)
+def _is_cell(module: nn.Module) -> bool:
+    """Whether a module is one of torch's cells, without a forward of its own."""
+    own = type(module).__module__ != nn.LSTM.__module__ or "forward" in vars(module)
+    return isinstance(module, nn.RNNCellBase) and not own
 
 
 def cell_forward(module: Any, stack: ModuleStack, input: Tensor, hx: Any = None) -> Any:
@@ -69,60 +67,54 @@ def cell_forward(module: Any, stack: ModuleStack, input: Tensor, hx: Any = None)
     return state if mode == "LSTM" else state[0]
 
 
-def sequence_forward(module: Any, stack: ModuleStack, input: Any, hx: Any = None) -> Any:
-    """Run the stacked layers of ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU`` in both directions, if it has both."""
-    packed = input if isinstance(input, PackedSequence) else None
-    batched = packed is not None or input.dim() == 3
-    if packed is not None:
-        steps = list(packed.data.split(packed.batch_sizes.tolist()))
-    else:
-        x = input if batched else input.unsqueeze(1)
-        steps = list((x.transpose(0, 1) if module.batch_first and batched else x).unbind(0))
-    directions = 2 if module.bidirectional else 1
-    given = _given_states(module, hx, packed, batched)
+def run_sequence(stack: ModuleStack, mode: str, function: Callable[..., Any], *args: Any) -> tuple[Tensor, ...]:
+    """Run stacked layers, in both directions if there are two, over steps of time.
+
+    The arguments are those of torch's own functions: (input, states, weights, has_biases, layers, dropout, training,
+    bidirectional, batch_first), or those of packed samples, (data, samples of each step, states, weights, …).
+    """
+    packed = not isinstance(args[3], bool)
+    x, *counts = args[:2] if packed else args[:1]
+    states, flat, has_biases, layers, dropout, training, bidirectional, *batch_first = args[len(counts) + 1 :]
+    if training and dropout and layers > 1:
+        return tuple(function(*args))  # between its layers are random numbers
+    first = bool(batch_first and batch_first[0])
+    steps = list(x.split(counts[0].tolist()) if packed else (x.transpose(0, 1) if first else x).unbind(0))
+    names = [f"l{layer}{ending}" for layer in range(layers) for ending in ("", "_reverse")[: 1 + bidirectional]]
+    weights = _by_direction(flat, len(names), has_biases)
+    given = list(zip(*(states if mode == "LSTM" else (states,)), strict=True))
+    results: list[list[Tensor]] = []
     last: list[State] = []
-    for layer in range(module.num_layers):
-        results = []
-        for direction in range(directions):
-            name = f"l{layer}" + ("_reverse" if direction else "")
-            weights = tuple(getattr(module, f"{each}_{name}", None) for each in WEIGHTS)
-            state = None if given is None else tuple(part[layer * directions + direction] for part in given)
-            with stack.part(name):
-                width, backwards = module.hidden_size, bool(direction)
-                outputs, state = run_layer(stack, module.mode, steps, state, weights, width, backwards)
-            results.append(outputs)
-            last.append(state)
-        steps = results[0] if directions == 1 else [torch.cat(pair, -1) for pair in zip(*results, strict=True)]
-    states: Any = tuple(torch.stack(parts) for parts in zip(*last, strict=True))
-    if packed is not None:
-        if packed.unsorted_indices is not None:
-            states = tuple(part.index_select(1, packed.unsorted_indices) for part in states)
-        order = packed.sorted_indices, packed.unsorted_indices
-        output: Any = PackedSequence(torch.cat(steps), packed.batch_sizes, *order)
-    else:
-        output = torch.stack(steps, 1 if module.batch_first and batched else 0)
-        if not batched:
-            output, states = output.squeeze(1), tuple(part.squeeze(1) for part in states)
-    return output, (states if module.mode == "LSTM" else states[0])
+    for place, name in enumerate(names):
+        with stack.part(name):
+            outputs, state = run_layer(stack, mode, steps, given[place], weights[place], name.endswith("_reverse"))
+        results.append(outputs)
+        last.append(state)
+        if len(results) == 1 + bidirectional:
+            steps = [torch.cat(each, -1) if bidirectional else each[0] for each in zip(*results, strict=True)]
+            results = []
+    output = torch.cat(steps) if packed else torch.stack(steps, 1 if first else 0)
+    return output, *(torch.stack(parts) for parts in zip(*last, strict=True))
 
 
-def _given_states(module: Any, hx: Any, packed: PackedSequence | None, batched: bool) -> State | None:
-    """Bring given initial states to (layers * directions, samples, features) each."""
-    if hx is None:
-        return None
-    states = hx if isinstance(hx, tuple) else (hx,)
-    if packed is not None and packed.sorted_indices is not None:
-        return tuple(part.index_select(1, packed.sorted_indices) for part in states)
-    return states if batched else tuple(part.unsqueeze(1) for part in states)
+def _by_direction(flat: Sequence[Tensor], directions: int, has_biases: bool) -> list[Weights]:
+    """Divide a list of all weights among the directions of all layers."""
+    count = len(flat) // directions
+    found: list[Weights] = []
+    for start in range(0, len(flat), count):
+        w_ih, w_hh, *others = flat[start : start + count]
+        biases = others[:2] if has_biases else [None, None]
+        projection = others[-1] if len(others) % 2 else None
+        found.append((w_ih, w_hh, *biases, projection))
+    return found
 
 
 def run_layer(
     stack: ModuleStack,
     mode: str,
     steps: list[Tensor],
-    state: State | None,
+    state: State,
     weights: Weights,
-    hidden_size: int,
     reverse: bool,
 ) -> tuple[list[Tensor], State]:
     """Run one layer in one direction over the steps of time; the samples of a packed sequence end one by one.
@@ -133,12 +125,6 @@ def run_layer(
     state
         Of every sample, after its last step.
     """
-    samples = max(len(x) for x in steps)
-    if state is None:
-        features = hidden_size if weights[4] is None else len(weights[4])
-        state = (steps[0].new_zeros(samples, features),)
-        if mode == "LSTM":
-            state += (steps[0].new_zeros(samples, hidden_size),)
     since = stack.number_of_links()
     begin = state = _begin(stack, state)
     outputs: list[Tensor] = []
