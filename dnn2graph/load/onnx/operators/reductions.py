@@ -60,9 +60,10 @@ def place_of_extreme(step: Step, x: Tensor) -> Tensor:
 
 @operator("TopK")
 def largest(step: Step, x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The largest, or smallest, and their places."""
-    count = step.get("k") if step.opset < 10 else number(step, 1, k)
-    return torch.topk(x, count, axis(step, x, -1), bool(step.get("largest", 1)), bool(step.get("sorted", 1)))[:2]
+    """The largest, or smallest, and their places; of equal ones the first."""
+    count, along = step.get("k") if step.opset < 10 else number(step, 1, k), axis(step, x, -1)
+    values, places = torch.sort(x, dim=along, descending=bool(step.get("largest", 1)), stable=True)
+    return values.narrow(along, 0, count), places.narrow(along, 0, count)
 
 
 @operator("CumSum")
