@@ -28,7 +28,7 @@ def by_definition(watch: Watch, operation: Operation, definition: Definition) ->
     results = zip(tree_leaves(operation.out), tree_leaves(made), strict=False)
     for out, result in [(out, result) for out, result in results if watch.is_neuron(result)]:
         if not any(map(watch.run.lacks_values, (out, result))) and not _agree(out, result):
-            raise Refused("what torch takes it apart into gives other values")
+            raise Refused("what it is made of gives other values")
         watch.node_ids.write(out, watch.node_ids.read(result))
 
 

@@ -61,7 +61,7 @@ def of_matrices(watch: Watch, operation: Operation) -> None:
     neurons = [t for t in matrices if watch.is_neuron(t)]
     function = as_expression(watch, operation, neurons)
     assert isinstance(function, Call)
-    batch = max(matrices[0].dim() - 2, *(t.dim() - 2 for t in matrices))
+    batch = max(t.dim() for t in matrices) - 2
     several = not isinstance(operation.out, Tensor)
     for place, out in enumerate(tree_leaves(operation.out)[: RESULTS.get(operation.func, 1)]):
         reads = [_whole(watch.ids(t), t.dim() - _own_axes(t, matrices[0]), batch, out.dim()) for t in neurons]
