@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import dnn2graph as dg
-from tests.oracles import assert_represented, random
+from tests.oracles import assert_represented, parameter, random
 from tests.strategies import Net
 from tests.test_trace import between, both, edges, names
 
@@ -61,11 +61,11 @@ UPSAMPLED = {
     ),
     "area": (Net(lambda self, x: F.interpolate(x, size=(2, 3), mode="area")), (2, 2, 4, 4)),
     "halves": (nn.Upsample(size=2, mode="linear"), (2, 3, 4)),
-    "features as positions": (Net(lambda self, x: _of_features(self.a(x), "bilinear"), a=nn.Linear(3, 4)), (2, 3)),
-    "features, cubic": (Net(lambda self, x: _of_features(self.a(x), "bicubic"), a=nn.Linear(3, 4)), (2, 3)),
+    "features as positions": (Net(lambda self, x: _of_features(x, "bilinear")), (2, 4)),
+    "features, cubic": (Net(lambda self, x: _of_features(x, "bicubic")), (2, 4)),
     "features along one axis": (
-        Net(lambda self, x: F.interpolate(self.a(x).mT[:, None], size=(3, 3), mode="bilinear"), a=nn.Linear(3, 4)),
-        (2, 5, 3),
+        Net(lambda self, x: F.interpolate((x * self.w).mT[:, None], size=(5, 3), mode="bilinear"), w=parameter(4)),
+        (2, 5, 4),
     ),
     "padded with zeros": (
         Net(lambda self, x: F.interpolate(F.pad(x, (1, 1)), size=4, mode="linear")),
@@ -76,6 +76,11 @@ UPSAMPLED = {
 
 def _of_features(x, mode):
     return F.interpolate(x.view(len(x), 1, 2, 2), size=(3, 3), mode=mode)
+
+
+def test_a_border_of_zeros_belongs_to_its_channel():
+    model = Net(lambda self, x: F.interpolate(F.pad(x, (1, 1)), size=4, mode="linear"))
+    assert dg.from_torch(model, torch.zeros(1, 3, 4)).number_of_nodes() == 3 + 3
 
 
 @pytest.mark.parametrize("case", UPSAMPLED)

@@ -74,6 +74,20 @@ def test_a_function_of_a_matrix_reads_all_of_it(case):
     assert any(links.kind == "gate" for links in graph.links)
 
 
+def test_vectors_of_a_batch_are_solved_each_by_its_own_matrix():
+    model = Net(lambda self, x, y: torch.linalg.solve(_matrix(x), y))
+    graph = dg.from_torch(model, (random(2, 3), random(2, 3)), "position", batch_axis=None)
+    solution = graph.layers[-1]
+    assert solution.shape == (2, 3)
+    (read,) = (links for links in graph.links if links.target == solution and links.sources[0].name == "input2")
+    pairs = {
+        ((int(source) - 6) // 3, (int(target) - solution.start) // 3)
+        for block in read.blocks()
+        for source, target in zip(block.sources, block.targets, strict=True)
+    }
+    assert pairs == {(0, 0), (1, 1)}
+
+
 SOLVED = {
     "vectors": lambda self, x: torch.linalg.solve(self.m, x.mT).mT,
     "one vector": lambda self, x: torch.linalg.solve(self.m, x[0]),

@@ -478,6 +478,7 @@ def test_neighbours_that_are_added_beside_a_learned_token_are_verified(aggregate
     x = torch.randn(2, 4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = dg.verify(model, dg.from_torch(model, x, aggregate=aggregate), x)
     assert found.ok, found
+    assert found.tolerance == 1e-12
 
 
 def test_a_difference_that_rounding_may_make_is_told_from_a_wrong_graph():
