@@ -60,6 +60,7 @@ def _is_real(leaf: Any) -> bool:
 
 def _calls(operation: Any, role: str) -> Iterator[Call]:
     """Give calls that work, always give the same, and give real numbers."""
+    torch.manual_seed(0)
     for sample in operation.sample_inputs("cpu", torch.float64):
         call = Call(operation.op, sample, role)
         if not call.fits:
@@ -67,7 +68,7 @@ def _calls(operation: Any, role: str) -> Iterator[Call]:
         try:
             with torch.no_grad():
                 results = [tree_leaves(call(call.example.clone())) for _ in range(2)]
-        except (RuntimeError, TypeError, ValueError, AssertionError):
+        except (RuntimeError, TypeError, ValueError, IndexError, AssertionError):
             continue  # not of real numbers, not on this machine
         pairs = list(zip(*results, strict=True))
         if any(map(_is_real, results[0])) and all(

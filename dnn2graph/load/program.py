@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +87,17 @@ def _call_recurrent_functions(model: nn.Module) -> None:
     for module in model.modules():
         for node in getattr(getattr(module, "graph", None), "nodes", ()):
             if node.target in RECURRENT:
-                node.target = partial(_sequence, RECURRENT[node.target])
+                node.target = _caller(RECURRENT[node.target])
 
 
-def _sequence(name: str, *args: Any) -> Any:
-    return getattr(torch._VF, name)(*args)
+def _caller(name: str) -> Callable[..., Any]:
+    """Call a function of torch's by its name: while a model is watched, another one stands there."""
+
+    def call(*args: Any) -> Any:
+        return getattr(torch._VF, name)(*args)
+
+    call.__name__ = name  # torch asks for it where something fails
+    return call
 
 
 def _refuse_code(path: Path, archive: Any) -> None:

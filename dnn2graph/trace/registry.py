@@ -12,6 +12,29 @@ if TYPE_CHECKING:
 
 Rule = Callable[["Watch", "Operation"], None]
 
+
+class _Missing:
+    """An operation that this version of torch does not have, and any of its overloads."""
+
+    def __getattr__(self, name: str) -> _Missing:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+
+class _Operations:
+    """The operations of a namespace of torch's; those of later versions are missing ones, which no rule is for."""
+
+    def __init__(self, namespace: Any) -> None:
+        self._namespace = namespace
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._namespace, name, MISSING)
+
+
+MISSING = _Missing()
+aten = _Operations(torch.ops.aten)
+
 RULES: dict[Any, Rule] = {}
 COMPLEX_RULES: dict[Any, Rule] = {}  # where operands or results are complex numbers
 
@@ -77,7 +100,7 @@ def complex_rule(*operations: Any) -> Callable[[Rule], Rule]:
 
 def _registering(table: dict[Any, Rule], operations: Sequence[Any]) -> Callable[[Rule], Rule]:
     def register(function: Rule) -> Rule:
-        table.update(dict.fromkeys(operations, function))
+        table.update({operation: function for operation in operations if operation is not MISSING})
         return function
 
     return register

@@ -43,6 +43,7 @@ def visible(stack: ModuleStack) -> Iterator[None]:
         (flexible, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True),  # else it is compiled, and cannot be seen
         (flexible, "_validate_device", lambda *tensors: None),  # the substitute runs on any
     ]
+    substitutes = [each for each in substitutes if hasattr(*each[:2])]  # earlier versions of torch lack some
     originals = [(place, name, getattr(place, name)) for place, name, _ in substitutes]
     try:
         for place, name, substitute in substitutes:

@@ -12,10 +12,8 @@ from torch import Tensor
 from ...weights import Call, Expression
 from ..build import as_expression, channel_axis
 from ..mixing import mix
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Watch
-
-aten = torch.ops.aten
 
 
 @rule(

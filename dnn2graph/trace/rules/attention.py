@@ -9,10 +9,8 @@ from ...weights import Call, Value
 from ..build import channel_axis, operand_nodes
 from ..connect import connect_elementwise, connect_operands
 from ..mixing import mix
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Ids, Operation, Watch
-
-aten = torch.ops.aten
 
 
 @rule(

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ..registry import complex_rule
+from ..registry import aten, complex_rule
 from ..watch import Operation, Refused, Watch
 from .composed import by_definition
-
-aten = torch.ops.aten
 
 UNSCALED, BY_ROOT = 0, 1  # how torch says what a transform is divided by; else by the number of elements
 

@@ -12,10 +12,8 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.utils._pytree import tree_leaves
 
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Refused, Watch
-
-aten = torch.ops.aten
 
 Definition = Callable[..., Any]
 SUM, MEAN = 0, 1  # how an embedding bag puts entries together; else by their maximum

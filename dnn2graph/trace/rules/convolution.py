@@ -10,10 +10,8 @@ from ...weights import Call, Expression
 from ..build import as_expression
 from ..connect import connect_convolution
 from ..mixing import mix
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Refused, Watch
-
-aten = torch.ops.aten
 
 
 @rule(aten.convolution.default)

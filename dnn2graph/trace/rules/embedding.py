@@ -13,11 +13,9 @@ from ..build import operand_nodes
 from ..connect import connect_convolution
 from ..ids import collapse
 from ..mixing import connect_windows
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Ids, Operation, Refused, Watch
 from .moves import move
-
-aten = torch.ops.aten
 
 # What looks up entries of a table, the first argument, by the second.
 LOOKUPS = (

@@ -12,11 +12,9 @@ from ...weights import Call, Expression, transposed
 from ..build import as_expression, unique
 from ..connect import connect_convolution
 from ..mixing import mix
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Watch
 from .composed import by_definition
-
-aten = torch.ops.aten
 
 
 @rule(aten.mm.default, aten.bmm.default, aten.mv.default, aten.dot.default)

@@ -12,11 +12,9 @@ from torch.utils._pytree import tree_leaves
 from ...weights import Call
 from ..build import as_expression
 from ..mixing import mix
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Ids, Operation, Watch
 from .composed import by_definition
-
-aten = torch.ops.aten
 
 # How many of the results are what the function is about; the others are left over from computing it.
 RESULTS = {

@@ -11,12 +11,10 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...nodes import NO_NODE
 from ..build import activation
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Refused, Watch
 from .composed import by_definition
 from .pointwise import elementwise, is_mask
-
-aten = torch.ops.aten
 
 PLACES = ("index", "indices", "mask")  # arguments that say where
 

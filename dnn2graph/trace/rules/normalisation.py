@@ -12,11 +12,9 @@ from ...weights import Call, Expression, Value, normalisation_scale, normalisati
 from ..build import as_expression, channel_axis, operand_nodes
 from ..connect import connect_elementwise
 from ..mixing import mix
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Refused, Watch
 from .composed import by_definition
-
-aten = torch.ops.aten
 
 BATCH_STATISTICS = "batch-norm by batch statistics; it must run in eval mode with running statistics"
 

@@ -8,11 +8,9 @@ from torch import Tensor
 from ...weights import Call, Constant
 from ..build import as_expression, operand_nodes
 from ..connect import connect_convolution
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Refused, Watch
 from .linear import dense
-
-aten = torch.ops.aten
 
 
 @rule(aten._sparse_addmm.default, aten._sparse_mm.default)

@@ -10,16 +10,15 @@ from torch import Tensor
 from ...weights import Call, Expression
 from ..build import activation, channel_axis, function, tensor_arguments, unique
 from ..connect import connect_elementwise, connect_operands
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Refused, Watch
-
-aten = torch.ops.aten
 
 MASKED = -1e4  # what models add to a score so that nothing of it is left; the largest that half precision takes
 
 
 @rule(
     aten.hardswish.default,
+    aten.leaky_relu.default,
     aten._prelu_kernel.default,
     aten.log_sigmoid_forward.default,
     aten._softmax.default,

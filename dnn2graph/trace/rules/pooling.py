@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ...links import Window
 from ..build import as_expression, operand_nodes, pool
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Watch
-
-aten = torch.ops.aten
 
 
 @rule(aten.avg_pool1d.default, aten.avg_pool2d.default, aten.avg_pool3d.default)

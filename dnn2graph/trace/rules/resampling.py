@@ -11,10 +11,8 @@ from ...weights import Constant
 from ..build import channel_axis
 from ..connect import connect_elementwise
 from ..ids import changes_along, fill_gaps
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Operation, Watch
-
-aten = torch.ops.aten
 
 
 @rule(

@@ -15,11 +15,9 @@ from ..build import as_expression, channel_axis
 from ..connect import connect_convolution
 from ..ids import distinct_rows
 from ..mixing import gather_rows, mix
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Ids, Operation, Refused, Watch
 from .moves import move, places_in
-
-aten = torch.ops.aten
 
 
 @rule(aten.index_put.default)

@@ -8,10 +8,8 @@ from ...weights import Aggregation, Call, Expression
 from ..build import as_expression, operand_nodes
 from ..connect import connect_convolution
 from ..mixing import mix
-from ..registry import rule
+from ..registry import aten, rule
 from ..watch import Ids, Operation, Refused, Watch
-
-aten = torch.ops.aten
 
 
 @rule(aten.grid_sampler_2d.default, aten.grid_sampler_3d.default)
