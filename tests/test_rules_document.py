@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dnn2graph.trace import document
-from dnn2graph.trace.registry import RULES
+from dnn2graph.trace.registry import LACKING, RULES
 from tests.commands import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "rules.md"
@@ -47,6 +47,12 @@ def test_tables_of_rules_are_what_the_registry_holds(name, tmp_path):
     assert copy.read_text() == (REPOSITORY / name).read_text(), (
         f"run python -m dnn2graph.trace.document {name}: rules were added or changed"
     )
+
+
+def test_rules_are_for_operations_that_torch_has():
+    """Earlier versions than the one that the constraints name lack some."""
+    newest = {"_fused_rms_norm", "_grouped_mm"}
+    assert not LACKING - (newest if torch.__version__ < "2.9" else set())
 
 
 def test_every_rule_says_what_it_represents():

@@ -14,29 +14,34 @@ Rule = Callable[["Watch", "Operation"], None]
 
 
 class _Missing:
-    """An operation that this version of torch does not have, and any of its overloads."""
+    """An operation that this version of torch does not have, and each of its overloads."""
 
-    def __getattr__(self, name: str) -> _Missing:
-        if name.startswith("__"):
-            raise AttributeError(name)
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, overload: str) -> _Missing:
+        if overload.startswith("__"):
+            raise AttributeError(overload)
         return self
 
 
 class _Operations:
-    """The operations of a namespace of torch's; those of later versions are missing ones, which no rule is for."""
+    """The operations of a namespace of torch's, and those of later versions, which no rule can be for."""
 
     def __init__(self, namespace: Any) -> None:
         self._namespace = namespace
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._namespace, name, MISSING)
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._namespace, name, None) or _Missing(name)
 
 
-MISSING = _Missing()
 aten = _Operations(torch.ops.aten)
 
 RULES: dict[Any, Rule] = {}
 COMPLEX_RULES: dict[Any, Rule] = {}  # where operands or results are complex numbers
+LACKING: set[str] = set()  # names of operations that rules are for, and that this version of torch lacks
 
 
 def _elementwise() -> Rule:
@@ -100,7 +105,11 @@ def complex_rule(*operations: Any) -> Callable[[Rule], Rule]:
 
 def _registering(table: dict[Any, Rule], operations: Sequence[Any]) -> Callable[[Rule], Rule]:
     def register(function: Rule) -> Rule:
-        table.update({operation: function for operation in operations if operation is not MISSING})
+        for operation in operations:
+            if isinstance(operation, _Missing):
+                LACKING.add(operation.name)
+            else:
+                table[operation] = function
         return function
 
     return register
