@@ -578,6 +578,14 @@ def test_a_program_with_objects_of_its_own_is_refused(tmp_path, marker):
         load(path)
 
 
+def test_a_program_of_an_earlier_torch_is_told(tmp_path):
+    with zipfile.ZipFile(tmp_path / "program.pt2", "w") as archive:
+        archive.writestr("serialized_exported_program.json", "{}")
+        archive.writestr("version", "1")
+    with pytest.raises(LoadError, match=r"before version 2\.8: let a newer one write it again"):
+        load(tmp_path / "program.pt2")
+
+
 def test_a_compiled_program_is_refused(tmp_path):
     path = tampered(original(tmp_path, "program"), "none", bytes, data__aotinductor__model__code="x")
     with pytest.raises(LoadError, match="compiled"):

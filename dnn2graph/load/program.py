@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
@@ -49,6 +50,7 @@ ALLOWED = {
 # attributes, and calls of a result are not among them.
 NOT_IN_A_SIZE = re.compile(r"[^\w\s+\-*/%(),.=<>&|~]|__|\.\s*[^\W\d]|\)\s*\(|\b(?![suz]\w*\d)[a-z_]\w*\b(?!\s*=[^=])")
 RECURRENT = {getattr(getattr(torch.ops.aten, name), form): name for name in SEQUENCES for form in ("input", "data")}
+EARLIER = "serialized_exported_program.json"
 REMEDY = "export the model again where it was made, for the processor and without objects of your own"
 
 
@@ -65,10 +67,15 @@ def load_program(path: Path) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]
     Raises
     ------
     LoadError
-        If the file is truncated, corrupt, compiled, or would run code.
+        If the file is truncated, corrupt, compiled, of a torch before 2.8, or would run code.
     """
     check_archive(path)
     with reading(path, "it is truncated, corrupt or no exported program; copy it again or export the model again"):
+        if _is_of_earlier_torch(path):
+            raise LoadError(
+                f"'{path}' is in the form in which torch kept programs before version 2.8: let a newer one write it "
+                "again, torch.export.save(torch.export.load(...), ...)"
+            )
         archive = torch._C.PyTorchFileReader(str(path))
         _refuse_code(path, archive)
     with _reading_program(path):
@@ -80,6 +87,13 @@ def load_program(path: Path) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]
     if not program.range_constraints and all(x.dim() and len(x) == 1 for x in tensors):  # no size may vary
         model.forward = _sample_by_sample(model.forward)  # type: ignore[method-assign]
     return model, tuple(args), dict(kwargs)
+
+
+def _is_of_earlier_torch(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return EARLIER in archive.namelist()
 
 
 def _call_recurrent_functions(model: nn.Module) -> None:
