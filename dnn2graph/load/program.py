@@ -101,17 +101,17 @@ def _call_recurrent_functions(model: nn.Module) -> None:
     for module in model.modules():
         for node in getattr(getattr(module, "graph", None), "nodes", ()):
             if node.target in RECURRENT:
-                node.target = _caller(RECURRENT[node.target])
+                node.target = _ByName(RECURRENT[node.target])
 
 
-def _caller(name: str) -> Callable[..., Any]:
-    """Call a function of torch's by its name: while a model is watched, another one stands there."""
+class _ByName:
+    """A function of torch's, looked up when it is called: while a model is watched, another one stands there."""
 
-    def call(*args: Any) -> Any:
-        return getattr(torch._VF, name)(*args)
+    def __init__(self, name: str) -> None:
+        self.__name__ = name  # torch asks for it where something fails
 
-    call.__name__ = name  # torch asks for it where something fails
-    return call
+    def __call__(self, *args: Any) -> Any:
+        return getattr(torch._VF, self.__name__)(*args)
 
 
 def _refuse_code(path: Path, archive: Any) -> None:
