@@ -582,7 +582,7 @@ def test_a_program_of_an_earlier_torch_is_told(tmp_path):
     with zipfile.ZipFile(tmp_path / "program.pt2", "w") as archive:
         archive.writestr("serialized_exported_program.json", "{}")
         archive.writestr("version", "1")
-    with pytest.raises(LoadError, match=r"before version 2\.8: let a newer one write it again"):
+    with pytest.raises(LoadError, match="earlier versions of torch kept programs: let a newer one write it again"):
         load(tmp_path / "program.pt2")
 
 

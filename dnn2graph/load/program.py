@@ -67,13 +67,13 @@ def load_program(path: Path) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]
     Raises
     ------
     LoadError
-        If the file is truncated, corrupt, compiled, of a torch before 2.8, or would run code.
+        If the file is truncated, corrupt, compiled, in the form of earlier versions of torch, or would run code.
     """
     check_archive(path)
     with reading(path, "it is truncated, corrupt or no exported program; copy it again or export the model again"):
         if _is_of_earlier_torch(path):
             raise LoadError(
-                f"'{path}' is in the form in which torch kept programs before version 2.8: let a newer one write it "
+                f"'{path}' is in the form in which earlier versions of torch kept programs: let a newer one write it "
                 "again, torch.export.save(torch.export.load(...), ...)"
             )
         archive = torch._C.PyTorchFileReader(str(path))

@@ -1,4 +1,4 @@
-"""Matrix products."""
+"""Matrix products, and determinants."""
 
 from __future__ import annotations
 
@@ -44,3 +44,9 @@ def einsum(step: Step, *inputs: Tensor) -> Tensor:
     equation = step.get("equation")
     step.afford([torch.einsum(equation, *(torch.empty(x.shape, device="meta") for x in inputs)).shape])
     return torch.einsum(equation, *inputs)
+
+
+@operator("Det")
+def determinant(step: Step, x: Tensor) -> Tensor:
+    """Of square matrices."""
+    return torch.linalg.det(x)

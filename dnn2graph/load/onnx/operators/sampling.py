@@ -5,7 +5,6 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -46,9 +45,3 @@ def put_together(step: Step, windows: Tensor, image_shape: Tensor, block_shape: 
     step.afford([(len(windows), windows.shape[1] // max(1, prod(block)), *whole)])
     made = F.fold(windows, whole, (block[0], block[1]), step.get("dilations", 1), 0, step.get("strides", 1))
     return made[..., top : top + image[0], left : left + image[1]]
-
-
-@operator("Det")
-def determinant(step: Step, x: Tensor) -> Tensor:
-    """Of square matrices."""
-    return torch.linalg.det(x)

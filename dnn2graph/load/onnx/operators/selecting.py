@@ -83,7 +83,7 @@ def chosen(step: Step, x: Tensor, condition: Tensor) -> Tensor:
     return x.index_select(along, torch.nonzero(condition).reshape(-1))
 
 
-REDUCTIONS = {"add": "sum", "mul": "prod", "min": "amin", "max": "amax"}
+NAMES_IN_TORCH = {"add": "sum", "mul": "prod", "min": "amin", "max": "amax"}
 
 
 @operator("ScatterND")
@@ -112,9 +112,9 @@ def put_elements(step: Step, x: Tensor, places: Tensor, updates: Tensor) -> Tens
 def _reduction(step: Step) -> str | None:
     """Name torch's reduction for what is put at a place; None where it overwrites."""
     given = step.get("reduction", "none")
-    if given != "none" and given not in REDUCTIONS:
+    if given != "none" and given not in NAMES_IN_TORCH:
         raise step.refuse(f"reduction '{given}'")
-    return REDUCTIONS.get(given)
+    return NAMES_IN_TORCH.get(given)
 
 
 def _from_front(step: Step, places: Tensor, length: int) -> Tensor:
