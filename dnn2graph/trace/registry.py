@@ -7,37 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .aten import Lacking
+
 if TYPE_CHECKING:
     from .watch import Operation, Watch
 
 Rule = Callable[["Watch", "Operation"], None]
-
-
-class _Missing:
-    """An operation that this version of torch does not have, and each of its overloads."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __getattr__(self, overload: str) -> _Missing:
-        if overload.startswith("__"):
-            raise AttributeError(overload)
-        return self
-
-
-class _Operations:
-    """The operations of a namespace of torch's, and those of later versions, which no rule can be for."""
-
-    def __init__(self, namespace: Any) -> None:
-        self._namespace = namespace
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return getattr(self._namespace, name, None) or _Missing(name)
-
-
-aten = _Operations(torch.ops.aten)
 
 RULES: dict[Any, Rule] = {}
 COMPLEX_RULES: dict[Any, Rule] = {}  # where operands or results are complex numbers
@@ -106,7 +81,7 @@ def complex_rule(*operations: Any) -> Callable[[Rule], Rule]:
 def _registering(table: dict[Any, Rule], operations: Sequence[Any]) -> Callable[[Rule], Rule]:
     def register(function: Rule) -> Rule:
         for operation in operations:
-            if isinstance(operation, _Missing):
+            if isinstance(operation, Lacking):
                 LACKING.add(operation.name)
             else:
                 table[operation] = function

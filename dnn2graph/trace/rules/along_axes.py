@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from ...weights import Call, Expression
+from ..aten import aten
 from ..build import as_expression, channel_axis
 from ..mixing import mix
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Watch
 
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from ...weights import Call, Value
+from ..aten import aten
 from ..build import channel_axis, operand_nodes
 from ..connect import connect_elementwise, connect_operands
 from ..mixing import mix
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Ids, Operation, Watch
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from ..registry import aten, complex_rule
+from ..aten import aten
+from ..registry import complex_rule
 from ..watch import Operation, Refused, Watch
 from .composed import by_definition
 

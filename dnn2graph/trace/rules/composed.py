@@ -12,7 +12,8 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 from torch.utils._pytree import tree_leaves
 
-from ..registry import aten, rule
+from ..aten import aten
+from ..registry import rule
 from ..watch import Operation, Refused, Watch
 
 Definition = Callable[..., Any]

@@ -7,10 +7,11 @@ import torch
 from ...links import Axis
 from ...nodes import NO_NODE
 from ...weights import Call, Expression
+from ..aten import aten
 from ..build import as_expression
 from ..connect import connect_convolution
 from ..mixing import mix
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Refused, Watch
 
 

@@ -9,11 +9,12 @@ from torch import Tensor
 
 from ...links import Listed
 from ...weights import Aggregation, Call, Constant, Value, transposed
+from ..aten import aten
 from ..build import operand_nodes
 from ..connect import connect_convolution
 from ..ids import collapse
 from ..mixing import connect_windows
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Ids, Operation, Refused, Watch
 from .moves import move
 

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from ...links import Axis
 from ...weights import Call, Expression, transposed
+from ..aten import aten
 from ..build import as_expression, unique
 from ..connect import connect_convolution
 from ..mixing import mix
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Watch
 from .composed import by_definition
 

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from ...weights import Call
+from ..aten import aten
 from ..build import as_expression
 from ..mixing import mix
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Ids, Operation, Watch
 from .composed import by_definition
 

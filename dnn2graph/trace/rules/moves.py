@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ...nodes import NO_NODE
+from ..aten import aten
 from ..build import activation
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Refused, Watch
 from .composed import by_definition
 from .pointwise import elementwise, is_mask

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ...weights import Call, Expression, Value, normalisation_scale, normalisation_shift
+from ..aten import aten
 from ..build import as_expression, channel_axis, operand_nodes
 from ..connect import connect_elementwise
 from ..mixing import mix
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Refused, Watch
 from .composed import by_definition
 

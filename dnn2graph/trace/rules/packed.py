@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from ...weights import Call, Constant
+from ..aten import aten
 from ..build import as_expression, operand_nodes
 from ..connect import connect_convolution
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Refused, Watch
 from .linear import dense
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ...weights import Call, Expression
+from ..aten import aten
 from ..build import activation, channel_axis, function, tensor_arguments, unique
 from ..connect import connect_elementwise, connect_operands
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Refused, Watch
 
 MASKED = -1e4  # what models add to a score so that nothing of it is left; the largest that half precision takes

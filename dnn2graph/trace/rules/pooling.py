@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from ...links import Window
+from ..aten import aten
 from ..build import as_expression, operand_nodes, pool
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Watch
 
 

@@ -8,10 +8,11 @@ import torch
 
 from ...links import Axis, Convolution
 from ...weights import Constant
+from ..aten import aten
 from ..build import channel_axis
 from ..connect import connect_elementwise
 from ..ids import changes_along, fill_gaps
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Operation, Watch
 
 

@@ -11,11 +11,12 @@ from torch.utils._pytree import tree_map_only
 from ...links import Listed
 from ...nodes import NO_NODE
 from ...weights import Call, Constant, Expression, transposed
+from ..aten import aten
 from ..build import as_expression, channel_axis
 from ..connect import connect_convolution
 from ..ids import distinct_rows
 from ..mixing import gather_rows, mix
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Ids, Operation, Refused, Watch
 from .moves import move, places_in
 

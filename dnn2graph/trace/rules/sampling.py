@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 
 from ...weights import Aggregation, Call, Expression
+from ..aten import aten
 from ..build import as_expression, operand_nodes
 from ..connect import connect_convolution
 from ..mixing import mix
-from ..registry import aten, rule
+from ..registry import rule
 from ..watch import Ids, Operation, Refused, Watch
 
 
